@@ -1,0 +1,130 @@
+// Db: a usage-metering database in one directory.
+//
+//   auto db = tallystick::Db::Open("data", {});            // Result<Db>
+//   tallystick::Batch batch = db->NewBatch();
+//   batch.Add({.event_id = "e1", .account_id = "acme", ...});
+//   auto result = db->Ingest(std::move(batch));            // returns when the rows are durable
+//   auto bill = db->Aggregate({.account_id = "acme", .from_ms = ..., .to_ms = ...});
+//
+// Promises, in this order: an acknowledged event is never lost; no event is counted twice; a total
+// equals the sum of its rows, exactly, at a stated LSN.
+//
+// Thread rule: every method but Close and the destructor may be called from any thread at any time.
+// Close and the destructor need all other calls to have returned.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tallystick/event.h"
+#include "tallystick/options.h"
+#include "tallystick/query.h"
+#include "tallystick/status.h"
+
+namespace tallystick {
+
+struct IngestResult {
+  uint64_t accepted = 0;
+  uint64_t duplicates = 0;
+  uint64_t conflicts = 0;
+  uint64_t rejected = 0;
+  Lsn lsn;                             // visible when the group was published
+  std::vector<EventOutcome> outcomes;  // one for every event of the batch, in order
+  Batch batch;                         // handed back (event ids, reuse of its memory)
+
+  explicit IngestResult(Batch b) : batch(std::move(b)) {}
+};
+
+// Called exactly once, from the committer or, on a refusal, from within IngestAsync itself. Must not
+// block and must not call back into the Db except IngestAsync.
+using IngestDone = std::move_only_function<void(Result<IngestResult>)>;
+
+struct DbStatus {
+  std::string database_id;  // 32 hex digits
+  std::string incarnation;  // 16 hex digits
+  Status ingest;            // ok, or why ingest is refused (log_poisoned, memory_full, no_space, ...)
+  bool read_only = false;
+  IdentityScope identity_scope = IdentityScope::kGlobal;
+  Lsn lsn;
+  Lsn flushed_lsn;
+  uint64_t wal_files = 0;
+  uint64_t wal_bytes = 0;
+  bool wal_poisoned = false;
+  uint64_t memtables = 0;
+  uint64_t key_tables = 0;
+  uint64_t memory_bytes = 0;
+  uint64_t recovery_frames = 0;
+  uint64_t recovery_rows = 0;
+  uint64_t recovery_ms = 0;
+  uint64_t recovery_torn_bytes = 0;
+  // Counters since open.
+  uint64_t frames_written = 0;
+  uint64_t marks_written = 0;
+  uint64_t frame_bytes_written = 0;
+  uint64_t events_accepted = 0;
+  uint64_t events_duplicate = 0;
+  uint64_t events_conflict = 0;
+  uint64_t events_rejected = 0;
+  uint64_t queue_events = 0;
+  uint64_t queue_bytes = 0;
+  uint64_t queue_full = 0;  // requests refused
+};
+
+struct VerifyReport {
+  uint64_t rows = 0;
+  uint64_t accounts = 0;
+  uint64_t conflicts = 0;
+  Lsn lsn;
+  std::vector<std::string> faults;  // empty: everything agrees
+};
+
+class Db {
+ public:
+  // Creates or recovers. kCorruption and kIoError refuse and change nothing; kFailedPrecondition
+  // `locked` names the process that holds the directory; kNotFound without create_if_missing.
+  static Result<Db> Open(const std::string& directory, const OpenOptions& options);
+
+  Db(Db&&) noexcept;
+  Db& operator=(Db&&) noexcept;
+  ~Db();  // closes; prefer Close(), which tells
+
+  Batch NewBatch() const;
+
+  // Blocks until every event of the batch has its outcome and the accepted ones are durable.
+  // Errors refuse the whole batch, as 503 would (kUnavailable: queue_full, memory_full, log_poisoned;
+  // kNoSpace) or as a mistake (kInvalidArgument: batch_too_large). After an error other than
+  // kInvalidArgument it is unknown whether the events were stored: send them again.
+  Result<IngestResult> Ingest(Batch batch);
+  void IngestAsync(Batch batch, IngestDone done);
+
+  Result<UsageResult> Aggregate(const UsageQuery& query) const;
+  Result<EventStream> ListEvents(const EventsQuery& query) const;
+  // With identity scope kAccount, `account_id` is required (kInvalidArgument `account_id_required`).
+  // kNotFound `event_not_found`.
+  Result<EventLookup> GetEvent(std::string_view event_id, std::string_view account_id = {},
+                               std::optional<Lsn> as_of_lsn = std::nullopt) const;
+  Result<ConflictsPage> ListConflicts(const ConflictsQuery& query) const;
+
+  Lsn VisibleLsn() const;
+  DbStatus GetStatus() const;
+  // ok if ingest would be taken now; cheap.
+  Status Ready() const;
+
+  // Recounts everything from the rows, and compares with what queries answer and with the key
+  // tables. `progress` (may be empty) gets rows done and rows in all.
+  Result<VerifyReport> Verify(const std::function<void(uint64_t, uint64_t)>& progress) const;
+
+  // Finishes what is queued, writes a mark, releases the directory. Idempotent.
+  Status Close();
+
+ private:
+  class Impl;
+  explicit Db(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+std::string_view Version();  // "0.1.0"
+
+}  // namespace tallystick

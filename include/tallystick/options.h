@@ -1,0 +1,62 @@
+// Options, one plain struct a scope. Every field: default in place, unit in its name, bounds in its
+// comment. Validate() names all faults at once; nothing is ever clamped silently.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "tallystick/status.h"
+
+namespace tallystick {
+
+class Env;
+
+// What makes two events the same event. Fixed at creation, kept in IDENTITY.
+enum class IdentityScope : uint8_t {
+  kGlobal = 0,   // the event id alone
+  kAccount = 1,  // account id and event id
+};
+
+enum class LogLevel : uint8_t { kInfo, kWarning, kError };
+using LogSink = std::function<void(LogLevel, std::string_view)>;  // called from any thread
+
+// Bounds of ingest, not of the format. A known event is a duplicate even where they refuse it today.
+struct EventLimits {
+  uint32_t id_bytes_max = 256;                       // event, account, product, ... ids; 1..65535
+  int64_t timestamp_ahead_ms_max = 24 * 3600 * 1000;  // beyond now; >= 0
+};
+
+struct OpenOptions {
+  Env* env = nullptr;  // borrowed, outlives the Db; nullptr: the real machine
+  LogSink log;         // empty: nothing is logged
+
+  bool create_if_missing = true;
+  IdentityScope identity_scope = IdentityScope::kGlobal;  // used at creation only
+
+  EventLimits limits;
+
+  // A write starts at the earliest this long after the last one started, or when commit_wake_bytes
+  // are queued. 0 = at once.
+  uint32_t commit_gap_us = 500;         // 0..1,000,000
+  uint32_t commit_wake_bytes = 64 << 10;
+  uint32_t group_bytes_max = 512 << 10;  // a group closes at this size, or with one larger request
+  uint32_t mark_idle_ms = 10;            // queue empty that long: a mark frame is written; >= 1
+
+  uint64_t queue_bytes_max = 64ull << 20;  // beyond: 503 queue_full
+  uint32_t queue_events_max = 1 << 20;
+
+  uint64_t memory_bytes_max = 4ull << 30;  // of memtables; beyond: 503 memory_full
+
+  // Sizes that tests make small. A batch is bounded by batch_bytes_max (encoded); one must fit into a
+  // frame, and a frame into a WAL file: Validate() checks it.
+  uint64_t wal_file_bytes = 64ull << 20;    // multiple of 4 KiB
+  uint32_t memtable_rows_max = 400'000;     // rows of one WAL file
+  uint32_t batch_events_max = 65'536;
+  uint32_t batch_bytes_max = 16u << 20;
+  bool wal_direct_io = true;  // O_DIRECT|O_DSYNC where the file system takes it
+
+  Status Validate() const;
+};
+
+}  // namespace tallystick

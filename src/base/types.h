@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 
 namespace tallystick {
@@ -27,6 +28,13 @@ struct FileNumber {
 struct FrameNumber {
   uint64_t value = 0;
   friend auto operator<=>(const FrameNumber&, const FrameNumber&) = default;
+};
+
+// A line of the manifest's list of live WAL files: what the log's reader goes by.
+struct ListedWalFile {
+  FileNumber number;
+  std::optional<FrameNumber> end;  // its last frame; none: open, the end is found by reading
+  friend bool operator==(const ListedWalFile&, const ListedWalFile&) = default;
 };
 
 // First 16 bytes of a BLAKE3 hash, as in the file: what identifies an event.

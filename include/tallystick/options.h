@@ -51,7 +51,7 @@ struct OpenOptions {
   // Sizes that tests make small. A batch is bounded by batch_bytes_max (encoded); one must fit into a
   // frame, and a frame into a WAL file: Validate() checks it.
   uint64_t wal_file_bytes = 64ull << 20;    // multiple of 4 KiB
-  uint32_t memtable_rows_max = 400'000;     // rows of one WAL file
+  uint32_t memtable_rows_max = 314'000;     // rows of one WAL file
   uint32_t batch_events_max = 65'536;
   uint32_t batch_bytes_max = 16u << 20;
   bool wal_direct_io = true;  // O_DIRECT|O_DSYNC where the file system takes it

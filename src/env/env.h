@@ -114,7 +114,7 @@ struct StepResult {
 // engine in one thread in a seeded order.
 class Executor {
  public:
-  using TaskId = uint64_t;
+  using TaskId = uint64_t;  // > 0
   enum class Priority : uint8_t { kNormal, kIdle };
 
   virtual ~Executor() = default;

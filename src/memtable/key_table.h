@@ -28,7 +28,7 @@ class KeyTable {
   // commit path never takes a page fault for it.
   explicit KeyTable(uint32_t keys_max)
       : keys_max_(keys_max),
-        mask_(std::bit_ceil(static_cast<uint64_t>(keys_max) * 5 / 3 + 2) - 1),
+        mask_(SlotsFor(keys_max) - 1),
         slots_(std::make_unique<Slot[]>(mask_ + 1)) {}
 
   void Prefetch(const EventHash& hash) const {
@@ -56,9 +56,13 @@ class KeyTable {
   }
 
   uint32_t size() const { return size_; }  // the writer's
-  uint64_t bytes() const { return (mask_ + 1) * sizeof(Slot); }
+  static uint64_t BytesFor(uint32_t keys_max) { return SlotsFor(keys_max) * sizeof(Slot); }
 
  private:
+  static uint64_t SlotsFor(uint32_t keys_max) {
+    return std::bit_ceil(static_cast<uint64_t>(keys_max) * 5 / 3 + 2);
+  }
+
   struct alignas(32) Slot {
     EventHash hash;
     uint64_t payload_hash = 0;

@@ -94,9 +94,10 @@ int64_t Memtable::CommitTimeMicros(Lsn lsn) const {
   return (after - 1)->commit_time_us;
 }
 
-uint64_t Memtable::bytes() const {
-  return capacity_.record_bytes + capacity_.rows * sizeof(RowSlot) +
-         capacity_.frames * sizeof(FrameSlot) + (bucket_mask_ + 1ull) * sizeof(uint32_t) + keys_.bytes();
+uint64_t Memtable::BytesFor(const Capacity& capacity) {
+  return capacity.record_bytes + capacity.rows * sizeof(RowSlot) +
+         capacity.frames * sizeof(FrameSlot) +
+         (BucketMask(capacity.rows) + 1ull) * sizeof(uint32_t) + KeyTable::BytesFor(capacity.rows);
 }
 
 }  // namespace tallystick

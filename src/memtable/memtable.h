@@ -31,6 +31,7 @@ class Memtable {
   };
 
   explicit Memtable(const Capacity& capacity);
+  static uint64_t BytesFor(const Capacity& capacity);  // what bytes() will say
   Memtable(const Memtable&) = delete;
   Memtable& operator=(const Memtable&) = delete;
 
@@ -53,7 +54,7 @@ class Memtable {
   bool empty() const { return first_lsn().value == 0; }
   RecordView Record(Lsn lsn) const;
   int64_t CommitTimeMicros(Lsn lsn) const;
-  uint64_t bytes() const;  // of memory, all allocated
+  uint64_t bytes() const { return BytesFor(capacity_); }  // of memory, all allocated
 
   // Calls row(Lsn, const RecordView&) for the account's rows up to `visible`, newest first, until it
   // returns false.

@@ -36,6 +36,8 @@ enum class Disposition : uint8_t {
 
 inline constexpr size_t kRecordHeaderBytes = 5;
 inline constexpr size_t kCanonicalFixedBytes = 12;
+// Four ids of one byte, empty unit and source, no dimension: no record is shorter.
+inline constexpr size_t kRecordBytesMin = kRecordHeaderBytes + kCanonicalFixedBytes + 4 * 2 + 2 + 1;
 
 // A decoded row. Everything points into the bytes that it was decoded from.
 struct RowView {

@@ -136,7 +136,7 @@ Status WalWriter::Append(FrameHeader header, FrameBuffer& frame) {
       !(TALLY_MUTANT("mark_after_poison") && header.type == FrameType::kMark)) {
     return poison_;
   }
-  TALLY_CHECK(Fits(frame.payload_bytes()));
+  TALLY_CHECK(FrameBytes(frame.payload_bytes()) <= file_bytes_ - offset_);
   header.salt = header_.salt;
   const ByteSpan bytes = frame.Seal(header);
   Status written = WriteDurably(bytes);
@@ -148,6 +148,16 @@ Status WalWriter::Append(FrameHeader header, FrameBuffer& frame) {
   }
   offset_ += bytes.size();
   return Status::Ok();
+}
+
+Status WalWriter::AppendCopy(ByteSpan frame) {
+  // Its own salt is where the header has it, so the copy reads as the frame that it was.
+  const auto old_salt = LoadFixed<uint64_t>(frame.data() + 8);
+  const auto view = WalFileView(frame, old_salt).FrameAt(0);
+  TALLY_CHECK(view.has_value());
+  FrameBuffer copy(view->header.payload_bytes);
+  copy.Append(view->payload());
+  return Append(view->header, copy);
 }
 
 }  // namespace tallystick

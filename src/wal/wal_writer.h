@@ -58,11 +58,16 @@ class WalWriter {
                                                     const WalFileSpec& spec,
                                                     std::optional<FileNumber> recycle);
 
+  // For data: a block is always kept for a mark behind it.
   bool Fits(uint64_t payload_bytes) const {
-    return FrameBytes(payload_bytes) <= file_bytes_ - offset_;
+    return FrameBytes(payload_bytes) + kBlockBytes <= file_bytes_ - offset_;
   }
-  // Returns when the frame is durable. header.salt is set here. REQUIRES: Fits.
+  bool FitsMark() const { return kBlockBytes <= file_bytes_ - offset_; }
+  // Returns when the frame is durable. header.salt is set here. REQUIRES: it fits.
   Status Append(FrameHeader header, FrameBuffer& frame);
+
+  // A whole frame of another file, as WalPlan::last_frame has it, under this file's salt.
+  Status AppendCopy(ByteSpan frame);
 
   const Status& poison() const { return poison_; }
   FileNumber number() const { return header_.number; }

@@ -1,0 +1,473 @@
+// Invariants:
+//  1. LSNs are dense; a row's LSN is given once, in the order of the log.
+//  2. visible_lsn_ covers only rows whose frame is durable and that are in the memtable.
+//  3. An outcome is answered only when every row that it speaks of is durable: its own, or the original's.
+//     One write is outstanding at most, so that holds for all earlier frames while a group is judged.
+//  4. Keys enter the active memtable's key table when they are judged, before their frame is durable. That
+//     is safe because nobody is answered before it is, readers compare with the visible LSN, and a failed
+//     write poisons the log, after which nothing is judged until reopen.
+//  5. Once the log is poisoned nothing is written to it, no mark either.
+//  6. Behind the last frame of rows a mark follows as soon as the queue is idle, so that rot in it cannot
+//     look like a torn tail.
+#include "engine/committer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/mutant.h"
+#include "model/event_check.h"
+#include "model/identity.h"
+
+namespace tallystick {
+namespace {
+
+constexpr size_t kPrefetchAhead = 12;
+
+// Rejected events need no row.
+uint64_t RowsMax(const Batch& batch) {
+  return std::min<uint64_t>(batch.size(), batch.encoded_bytes() / kRecordBytesMin);
+}
+
+}  // namespace
+
+Committer::Committer(Env& env, const OpenOptions& options, LogKeeper& keeper, const Start& start,
+                     std::vector<std::shared_ptr<const Memtable>> sealed, OnMemtable on_memtable)
+    : env_(env),
+      options_(options),
+      keeper_(keeper),
+      on_memtable_(std::move(on_memtable)),
+      sealed_(std::move(sealed)),
+      position_(start.position),
+      frame_(options.group_bytes_max),
+      mark_due_(start.last_frame_is_data),
+      visible_lsn_(start.position.next_lsn.value - 1),
+      newest_commit_us_(start.last_commit_time_us) {
+  position_.commit_time_after_us = start.last_commit_time_us;
+  TakeLog();
+}
+
+// --- any thread ---
+
+std::optional<Status> Committer::Refusal(const Batch& batch) const {
+  if (closed_) return Status::FailedPrecondition("closed", "the database is closed");
+  if (batch.size() > options_.batch_events_max || batch.encoded_bytes() > options_.batch_bytes_max) {
+    return Status::InvalidArgument(
+        "batch_too_large",
+        fmt::format("a batch of {} events and {} bytes; at most {} events and {} bytes are taken",
+                    batch.size(), batch.encoded_bytes(), options_.batch_events_max,
+                    options_.batch_bytes_max));
+  }
+  if (!refusal_.ok()) return refusal_;
+  if (queue_bytes_ + batch.encoded_bytes() > options_.queue_bytes_max ||
+      queue_events_ + batch.size() > options_.queue_events_max) {
+    ++readings_.queue_full;
+    return Status::Unavailable("queue_full", fmt::format("{} events wait to be committed; try again",
+                                                         queue_events_));
+  }
+  return std::nullopt;
+}
+
+void Committer::Submit(Batch batch, IngestDone done) {
+  std::optional<Status> refusal;
+  bool wake = false;
+  {
+    MutexLock lock(mutex_);
+    refusal = Refusal(batch);
+    if (!refusal.has_value()) {
+      const uint64_t before = queue_bytes_;
+      queue_bytes_ += batch.encoded_bytes();
+      queue_events_ += batch.size();
+      wake = queue_.empty() || (before < options_.commit_wake_bytes &&
+                                queue_bytes_ >= options_.commit_wake_bytes);
+      queue_.push_back({std::move(batch), std::move(done)});
+    }
+  }
+  if (refusal.has_value()) return done(*std::move(refusal));
+  if (wake && wake_) wake_();
+}
+
+Status Committer::Ready() const {
+  MutexLock lock(mutex_);
+  if (closed_) return Status::FailedPrecondition("closed", "the database is closed");
+  if (!refusal_.ok()) return refusal_;
+  if (queue_bytes_ >= options_.queue_bytes_max || queue_events_ >= options_.queue_events_max) {
+    return Status::Unavailable("queue_full", "the commit queue is full; try again");
+  }
+  return Status::Ok();
+}
+
+bool Committer::poisoned() const {
+  MutexLock lock(mutex_);
+  return refusal_.reason() == "log_poisoned";
+}
+
+Committer::Readings Committer::Read() const {
+  MutexLock lock(mutex_);
+  Readings readings = readings_;
+  readings.queue_bytes = queue_bytes_;
+  readings.queue_events = queue_events_;
+  return readings;
+}
+
+void Committer::SetRefusal(const Status& status) {
+  MutexLock lock(mutex_);
+  if (refusal_.reason() == "log_poisoned") return;  // for good
+  refusal_ = status;
+}
+
+// --- the step ---
+
+StepResult Committer::Step() {
+  if (stuck_ && keeper_.SpareStatus().ok()) {
+    stuck_ = false;
+    SetRefusal(Status::Ok());
+  }
+  if (poisoned()) {
+    FailQueue(Ready());
+    return TALLY_MUTANT("mark_after_poison") ? WriteMarkIfIdle() : StepResult::Wait();
+  }
+  if (log_ == nullptr && !TakeLog()) {
+    const Status status = keeper_.SpareStatus();
+    SetRefusal(status.ok() ? Status::Unavailable("log_unavailable", "the log is being prepared")
+                           : status);
+    FailQueue(Ready());
+    return StepResult::Wait();
+  }
+  bool empty, gathered;
+  {
+    MutexLock lock(mutex_);
+    empty = queue_.empty();
+    gathered = queue_bytes_ >= options_.commit_wake_bytes || closed_;
+  }
+  if (empty) return WriteMarkIfIdle();
+  const int64_t due = write_started_us_ + options_.commit_gap_us;
+  if (!gathered && env_.clock().MonotonicMicros() < due) return StepResult::WaitUntil(due);
+
+  Group group = TakeGroup();
+  if (group.requests.empty()) return StepResult::Wait();  // no room; the keeper wakes us
+  write_started_us_ = env_.clock().MonotonicMicros();
+  Judge(group);
+  if (TALLY_MUTANT("ack_before_sync")) Answer(group);
+  if (TALLY_MUTANT("early_duplicate")) AnswerDuplicatesEarly(group);
+  if (group.rows > 0) {
+    Status status = WriteFrame(FrameType::kData, group.rows);
+    if (!status.ok()) {
+      SetRefusal(status);
+      FailGroup(group, status);
+      FailQueue(status);
+      return StepResult::Wait();
+    }
+    Publish(group);
+  }
+  Answer(group);
+  return StepResult::Again();
+}
+
+// The log that Establish, or healing after no space, offers first.
+bool Committer::TakeLog() {
+  log_ = keeper_.TakeSpare(std::nullopt);
+  if (log_ == nullptr) return false;
+  SetRefusal(Status::Ok());
+  return true;
+}
+
+// Goes over to the spare where the active file or memtable has no room.
+bool Committer::EnsureRoom(uint64_t record_bytes, uint64_t rows) {
+  if (log_->writer->Fits(record_bytes) && log_->memtable->Fits(record_bytes, rows)) return true;
+  // A file without frames cannot be ended, but then one request does not fit an empty one.
+  const bool has_frames = log_->writer->offset() > kWalHeaderBytes;
+  TALLY_CHECK(has_frames);
+  const ListedWalFile ended{log_->writer->number(),
+                            FrameNumber{position_.next_frame.value - 1}};
+  auto spare = keeper_.TakeSpare(ended);
+  if (spare == nullptr) return false;
+  sealed_.push_back(log_->memtable);
+  on_memtable_(spare->memtable);
+  log_ = std::move(spare);
+  TALLY_CHECK(log_->writer->Fits(record_bytes) && log_->memtable->Fits(record_bytes, rows));
+  return true;
+}
+
+Committer::Group Committer::TakeGroup() {
+  Group group;
+  uint64_t bytes = 0, rows = 0;
+  bool wait_for_room = false;
+  while (true) {
+    uint64_t next_bytes, next_rows;
+    {
+      MutexLock lock(mutex_);
+      if (queue_.empty()) break;
+      next_bytes = bytes + queue_.front().batch.encoded_bytes();
+      next_rows = rows + RowsMax(queue_.front().batch);
+    }
+    if (group.requests.empty()) {
+      wait_for_room = !EnsureRoom(next_bytes, next_rows);
+      if (wait_for_room) break;
+    } else if (next_bytes > options_.group_bytes_max || !log_->writer->Fits(next_bytes) ||
+               !log_->memtable->Fits(next_bytes, next_rows)) {
+      break;
+    }
+    MutexLock lock(mutex_);
+    queue_bytes_ -= queue_.front().batch.encoded_bytes();
+    queue_events_ -= queue_.front().batch.size();
+    group.requests.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+    bytes = next_bytes;
+    rows = next_rows;
+  }
+  if (wait_for_room) {
+    const Status status = keeper_.SpareStatus();
+    stuck_ = !status.ok();
+    if (stuck_) {
+      SetRefusal(status);
+      FailQueue(status);
+    }
+  }
+  return group;
+}
+
+void Committer::Judge(Group& group) {
+  frame_.Clear();
+  group.first_lsn = position_.next_lsn;
+  group.results.reserve(group.requests.size());
+  for (Request& request : group.requests) {
+    IngestResult& result = group.results.emplace_back(std::move(request.batch));
+    JudgeRequest(group, BatchBuilder::Of(result.batch), result);
+  }
+}
+
+// Sealed tables first, one after another over the whole batch, so that their cache misses overlap.
+void Committer::ProbeSealed(const BatchBuilder& batch) {
+  const auto& entries = batch.entries();
+  found_.assign(entries.size(), std::nullopt);
+  for (const auto& memtable : sealed_) {
+    const KeyTable& keys = memtable->keys();
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if (i + kPrefetchAhead < entries.size()) {
+        keys.Prefetch(entries[i + kPrefetchAhead].id_hash);
+      }
+      if (entries[i].rejected() || found_[i].has_value()) continue;
+      found_[i] = keys.Find(entries[i].id_hash);
+    }
+  }
+}
+
+void Committer::JudgeRequest(Group& group, BatchBuilder& batch, IngestResult& result) {
+  ProbeSealed(batch);
+  const auto& entries = batch.entries();
+  const KeyTable& active = log_->memtable->keys();
+  result.outcomes.reserve(entries.size());
+  // Runs of accepted records stand next to each other in the batch as they will in the frame.
+  size_t run_begin = 0, run_end = 0;
+  auto flush_run = [&] {
+    if (run_end > run_begin) {
+      frame_.Append(batch.records().subspan(run_begin, run_end - run_begin));
+    }
+  };
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (i + kPrefetchAhead < entries.size()) active.Prefetch(entries[i + kPrefetchAhead].id_hash);
+    const Entry& entry = entries[i];
+    EventOutcome outcome;
+    if (entry.rejected()) {
+      outcome.rejection = batch.rejections()[entry.rejection];
+    } else {
+      if (entry.offset != run_end) {
+        flush_run();
+        run_begin = run_end = entry.offset;
+      }
+      auto found = found_[i].has_value() ? found_[i] : active.Find(entry.id_hash);
+      if (found.has_value() && found->payload_hash != entry.payload_hash) {
+        flush_run();
+        run_begin = run_end = entry.offset + entry.bytes;
+        outcome = JudgeConflict(group, batch, entry);
+      } else {
+        outcome = JudgeEntry(group, batch, entry, found);
+        if (outcome.kind == OutcomeKind::kAccepted) run_end = entry.offset + entry.bytes;
+      }
+    }
+    switch (outcome.kind) {
+      case OutcomeKind::kAccepted:
+        ++result.accepted;
+        break;
+      case OutcomeKind::kDuplicate:
+        ++result.duplicates;
+        break;
+      case OutcomeKind::kConflict:
+        ++result.conflicts;
+        break;
+      case OutcomeKind::kRejected:
+        ++result.rejected;
+        break;
+    }
+    result.outcomes.push_back(std::move(outcome));
+  }
+  flush_run();
+}
+
+// An event that is new, or known with this very payload.
+EventOutcome Committer::JudgeEntry(Group& group, BatchBuilder& batch, const Entry& entry,
+                                   std::optional<KeyTable::Found> found) {
+  EventOutcome outcome;
+  if (found.has_value()) {
+    outcome.kind = OutcomeKind::kDuplicate;
+    outcome.lsn = found->lsn;
+    return outcome;
+  }
+  if (entry.rejection != BatchBuilder::kNoRejection) {
+    outcome.rejection = batch.rejections()[entry.rejection];
+    return outcome;
+  }
+  const int64_t now_ms = env_.clock().WallMicros() / 1000;
+  if (auto rejection = CheckEventClock(entry.timestamp_ms, now_ms, options_.limits)) {
+    outcome.rejection = *std::move(rejection);
+    return outcome;
+  }
+  outcome.kind = OutcomeKind::kAccepted;
+  outcome.lsn = {group.first_lsn.value + group.rows++};
+  log_->memtable->keys().Insert(entry.id_hash, entry.payload_hash, outcome.lsn);
+  return outcome;
+}
+
+// Known with another payload: kept under a key of its own, never counted.
+EventOutcome Committer::JudgeConflict(Group& group, const BatchBuilder& batch, const Entry& entry) {
+  EventOutcome outcome;
+  outcome.kind = OutcomeKind::kConflict;
+  const EventHash key = ConflictKey(entry.id_hash, batch.canonical(entry));
+  if (const auto kept = FindEverywhere(key); kept.has_value()) {
+    outcome.lsn = kept->lsn;
+    return outcome;
+  }
+  std::byte header[kRecordHeaderBytes];
+  StoreFixed<uint32_t>(header, entry.bytes - kRecordHeaderBytes);
+  header[4] = static_cast<std::byte>(Disposition::kQuarantined);
+  frame_.Append(header);
+  frame_.Append(batch.canonical(entry));
+  outcome.lsn = {group.first_lsn.value + group.rows++};
+  log_->memtable->keys().Insert(key, entry.payload_hash, outcome.lsn);
+  return outcome;
+}
+
+std::optional<KeyTable::Found> Committer::FindEverywhere(const EventHash& hash) const {
+  if (auto found = log_->memtable->keys().Find(hash)) return found;
+  for (const auto& memtable : sealed_) {
+    if (auto found = memtable->keys().Find(hash)) return found;
+  }
+  return std::nullopt;
+}
+
+int64_t Committer::NextCommitTime() {
+  const int64_t now = env_.clock().WallMicros();
+  if (TALLY_MUTANT("commit_time_goes_back")) return now;
+  return std::max(now, position_.commit_time_after_us + 1);
+}
+
+Status Committer::WriteFrame(FrameType type, uint32_t rows) {
+  FrameHeader header;
+  header.type = type;
+  header.number = position_.next_frame;
+  header.first_lsn = position_.next_lsn;
+  header.commit_time_us = NextCommitTime();
+  header.rows = rows;
+  Status status = log_->writer->Append(header, frame_);
+  if (!status.ok()) return status;
+
+  if (rows > 0) {
+    TALLY_CHECK(log_->memtable->AppendFrame(header.first_lsn, header.commit_time_us,
+                                            frame_.payload(), rows));
+  }
+  ++position_.next_frame.value;
+  position_.next_lsn.value += rows;
+  position_.commit_time_after_us = header.commit_time_us;
+  keeper_.NoteCommitTime(header.commit_time_us);
+  newest_commit_us_.store(header.commit_time_us, std::memory_order_release);
+  mark_due_ = type == FrameType::kData;
+  frame_done_us_ = env_.clock().MonotonicMicros();
+  MutexLock lock(mutex_);
+  ++(type == FrameType::kData ? readings_.frames : readings_.marks);
+  readings_.frame_bytes += FrameBytes(frame_.payload_bytes());
+  return Status::Ok();
+}
+
+StepResult Committer::WriteMarkIfIdle() {
+  if (!mark_due_) return StepResult::Wait();
+  const int64_t due = frame_done_us_ + static_cast<int64_t>(options_.mark_idle_ms) * 1000;
+  if (env_.clock().MonotonicMicros() < due) return StepResult::WaitUntil(due);
+  if (!log_->writer->FitsMark()) return StepResult::Wait();  // its last frame is the mark's reserve
+  frame_.Clear();
+  write_started_us_ = env_.clock().MonotonicMicros();
+  if (Status status = WriteFrame(FrameType::kMark, 0); !status.ok()) SetRefusal(status);
+  return StepResult::Wait();
+}
+
+void Committer::Publish(const Group& group) {
+  visible_lsn_.store(group.first_lsn.value + group.rows - 1, std::memory_order_release);
+}
+
+void Committer::Answer(Group& group) {
+  {
+    MutexLock lock(mutex_);
+    for (const IngestResult& result : group.results) {
+      readings_.accepted += result.accepted;
+      readings_.duplicates += result.duplicates;
+      readings_.conflicts += result.conflicts;
+      readings_.rejected += result.rejected;
+    }
+  }
+  for (size_t i = 0; i < group.requests.size(); ++i) {
+    group.results[i].lsn = visible();
+    group.requests[i].done(std::move(group.results[i]));
+  }
+  group.requests.clear();
+}
+
+// Only ever called as a deliberate bug.
+void Committer::AnswerDuplicatesEarly(Group& group) {
+  for (size_t i = 0; i < group.requests.size(); ++i) {
+    const IngestResult& result = group.results[i];
+    if (result.duplicates == 0 || result.accepted + result.conflicts > 0) continue;
+    group.results[i].lsn = visible();
+    group.requests[i].done(std::move(group.results[i]));
+    group.requests[i].done = [](Result<IngestResult>) {};
+  }
+}
+
+void Committer::FailGroup(Group& group, const Status& status) {
+  for (Request& request : group.requests) request.done(status);
+}
+
+void Committer::FailQueue(const Status& status) {
+  std::deque<Request> failed;
+  {
+    MutexLock lock(mutex_);
+    failed.swap(queue_);
+    queue_bytes_ = 0;
+    queue_events_ = 0;
+  }
+  for (Request& request : failed) request.done(status);
+}
+
+void Committer::StopTaking() {
+  MutexLock lock(mutex_);
+  closed_ = true;
+}
+
+void Committer::Drain() {
+  while (true) {
+    {
+      MutexLock lock(mutex_);
+      if (queue_.empty()) break;
+    }
+    // Where the log is full, its keeper still has to prepare the next file.
+    if (Step().kind != StepResult::Kind::kAgain &&
+        keeper_.Step().kind != StepResult::Kind::kAgain) {
+      break;
+    }
+  }
+  FailQueue(Status::FailedPrecondition("closed", "the database was closed before this was committed"));
+  frame_done_us_ = INT64_MIN / 2;  // the mark is due now
+  if (log_ != nullptr && !poisoned()) WriteMarkIfIdle();
+}
+
+}  // namespace tallystick

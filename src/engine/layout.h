@@ -1,0 +1,27 @@
+// Where things stand in a database's directory.
+#pragma once
+
+#include <string>
+
+#include "env/env.h"
+
+namespace tallystick {
+
+struct Layout {
+  explicit Layout(const std::string& directory)
+      : root(directory),
+        lock(JoinPath(root, "LOCK")),
+        identity(JoinPath(root, "IDENTITY")),
+        manifest_dir(JoinPath(root, "manifest")),
+        wal_dir(JoinPath(root, "wal")),
+        segment_dir(JoinPath(root, "segments")) {}
+
+  std::string root;
+  std::string lock;
+  std::string identity;
+  std::string manifest_dir;
+  std::string wal_dir;
+  std::string segment_dir;
+};
+
+}  // namespace tallystick

@@ -1,0 +1,129 @@
+#include "engine/replay.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/result.h"
+#include "model/identity.h"
+#include "model/row.h"
+
+namespace tallystick {
+namespace {
+
+struct Key {
+  EventHash hash;
+  uint64_t payload_hash = 0;
+};
+
+class Replayer {
+ public:
+  Replayer(const RecoveryPlan& plan, const OpenOptions& options) : plan_(plan), options_(options) {}
+
+  Status Frame(const FrameView& frame) {
+    ++result_.frames;
+    if (frame.header.type == FrameType::kMark) return Status::Ok();
+    const bool last = frame.header.number.value + 1 == plan_.wal.end.next_frame.value;
+    Memtable& memtable = last ? *result_.active : RoomFor(frame);
+    TALLY_RETURN_IF_ERROR(InsertKeys(frame, memtable));
+    if (!memtable.AppendFrame(frame.header.first_lsn, frame.header.commit_time_us, frame.payload(),
+                              frame.header.rows)) {
+      return Status::Corruption("the frame's rows do not decode");
+    }
+    result_.rows += frame.header.rows;
+    return Status::Ok();
+  }
+
+  ReplayResult& result() { return result_; }
+
+  void MakeActive() {
+    Memtable::Capacity capacity = MemtableCapacity(options_);
+    // The log may have been written with larger options than today's.
+    capacity.record_bytes = std::max<uint64_t>(capacity.record_bytes, plan_.wal.last_frame.size());
+    capacity.rows = std::max<uint32_t>(capacity.rows, LastFrameRows() + 1);
+    result_.active = std::make_shared<Memtable>(capacity);
+  }
+
+ private:
+  uint32_t LastFrameRows() const {
+    if (plan_.wal.last_frame.empty()) return 0;
+    return LoadFixed<uint32_t>(plan_.wal.last_frame.data() + 44);
+  }
+
+  Memtable& RoomFor(const FrameView& frame) {
+    const auto& header = frame.header;
+    auto& sealed = result_.sealed;
+    if (sealed.empty() || !sealed.back()->Fits(header.payload_bytes, header.rows)) {
+      Memtable::Capacity capacity = MemtableCapacity(options_);
+      capacity.record_bytes = std::max<uint64_t>(capacity.record_bytes, header.payload_bytes);
+      capacity.rows = std::max(capacity.rows, header.rows);
+      sealed.push_back(std::make_shared<Memtable>(capacity));
+    }
+    return *sealed.back();
+  }
+
+  // Hashes all rows first, so that the table's cache misses overlap.
+  Status InsertKeys(const FrameView& frame, Memtable& memtable) {
+    keys_.clear();
+    Decoder decoder(frame.payload());
+    for (uint32_t i = 0; i < frame.header.rows; ++i) {
+      RecordView record;
+      RowView row;
+      if (!DecodeRecord(decoder, &record) || !DecodeCanonical(record.canonical, &row)) {
+        return Status::Corruption(fmt::format("row {} of the frame does not decode", i));
+      }
+      Key& key = keys_.emplace_back();
+      key.hash = IdHash(plan_.identity.scope, row.account_id, row.event_id);
+      if (record.disposition == Disposition::kQuarantined) {
+        key.hash = ConflictKey(key.hash, record.canonical);
+      }
+      key.payload_hash = PayloadHash(record.canonical);
+      memtable.keys().Prefetch(key.hash);
+    }
+    Lsn lsn = frame.header.first_lsn;
+    for (const Key& key : keys_) {
+      if (memtable.keys().Find(key.hash).has_value()) {
+        return Status::Corruption(fmt::format("LSN {} repeats a key of the log", lsn.value));
+      }
+      memtable.keys().Insert(key.hash, key.payload_hash, lsn);
+      ++lsn.value;
+    }
+    return Status::Ok();
+  }
+
+  const RecoveryPlan& plan_;
+  const OpenOptions& options_;
+  ReplayResult result_;
+  std::vector<Key> keys_;
+};
+
+}  // namespace
+
+Memtable::Capacity MemtableCapacity(const OpenOptions& options) {
+  Memtable::Capacity capacity;
+  capacity.record_bytes = options.wal_file_bytes - kWalHeaderBytes;
+  // Small files get small tables.
+  capacity.rows = static_cast<uint32_t>(std::min<uint64_t>(
+      options.memtable_rows_max, capacity.record_bytes / kRecordBytesMin + 1));
+  capacity.frames = static_cast<uint32_t>(capacity.record_bytes / kBlockBytes + 1);
+  return capacity;
+}
+
+Result<ReplayResult> ReplayLog(FileSystem& fs, const Layout& layout, const RecoveryPlan& plan,
+                               const OpenOptions& options,
+                               const std::function<void(uint64_t, uint64_t)>& progress) {
+  uint64_t rows_in_all = 0;
+  for (const WalFilePlan& file : plan.wal.files) rows_in_all += file.rows;
+  Replayer replayer(plan, options);
+  replayer.MakeActive();
+  for (const WalFilePlan& file : plan.wal.files) {
+    TALLY_RETURN_IF_ERROR(ReplayWalFile(fs, layout.wal_dir, file, [&](const FrameView& frame) {
+      return replayer.Frame(frame);
+    }));
+    if (progress) progress(replayer.result().rows, rows_in_all);
+  }
+  return std::move(replayer.result());
+}
+
+}  // namespace tallystick

@@ -28,6 +28,9 @@ struct EventLimits {
 };
 
 struct OpenOptions {
+  static constexpr uint64_t kWalFileBytes = 64ull << 20;
+  static constexpr uint32_t kBatchBytesMax = 16u << 20;
+
   Env* env = nullptr;  // borrowed, outlives the Db; nullptr: the real machine
   LogSink log;         // empty: nothing is logged
 
@@ -50,10 +53,10 @@ struct OpenOptions {
 
   // Sizes that tests make small. A batch is bounded by batch_bytes_max (encoded); one must fit into a
   // frame, and a frame into a WAL file: Validate() checks it.
-  uint64_t wal_file_bytes = 64ull << 20;    // multiple of 4 KiB
+  uint64_t wal_file_bytes = kWalFileBytes;    // multiple of 4 KiB
   uint32_t memtable_rows_max = 314'000;     // rows of one WAL file
   uint32_t batch_events_max = 65'536;
-  uint32_t batch_bytes_max = 16u << 20;
+  uint32_t batch_bytes_max = kBatchBytesMax;
   bool wal_direct_io = true;  // O_DIRECT|O_DSYNC where the file system takes it
 
   Status Validate() const;

@@ -47,8 +47,8 @@ Status OpenOptions::Validate() const {
   return Status::InvalidArgument("invalid_options", faults);
 }
 
-static_assert(OpenOptions{}.wal_file_bytes >=
-                  kWalHeaderBytes + FrameBytes(OpenOptions{}.batch_bytes_max) + kBlockBytes,
+static_assert(OpenOptions::kWalFileBytes >=
+                  kWalHeaderBytes + FrameBytes(OpenOptions::kBatchBytesMax) + kBlockBytes,
               "the largest batch must fit into a frame, and that into a WAL file");
 
 }  // namespace tallystick

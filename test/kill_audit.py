@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+"""Kills the real server with SIGKILL under load, again and again, and audits it.
+
+usage: kill_audit.py PROGRAM [--kills N] [--seed S] [--dir DIR]
+
+Four clients send batches over HTTP (new events, resends, conflicting copies). At a random moment the
+process gets SIGKILL. After the restart everything whose answer never came is sent again, and a sample of
+what was acknowledged: the latter must all be duplicates (lost = one that is accepted again). Then every
+account's bill must equal the ledger's sum exactly (doubled = it is larger). The bill is also read as of an
+LSN that was returned before the kill, which must give what it gave then.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+ACCOUNTS = 10
+RANGE = "from=0&to=4102444800000"
+
+
+class Server:
+    def __init__(self, program, data):
+        self.process = subprocess.Popen(
+            [program, "serve", "--data", data, "--listen", "127.0.0.1:0"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        line = self.process.stdout.readline()
+        if "listening on http://" not in line:
+            raise SystemExit(f"the server did not start: {line!r}, exit {self.process.wait()}")
+        self.port = int(line.strip().rsplit(":", 1)[1])
+
+    def kill(self):
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait()
+
+
+def request(connection, method, path, body=None):
+    headers = {"Content-Type": "application/json"} if body is not None else {}
+    connection.request(method, path, body, headers)
+    answer = connection.getresponse()
+    return answer.status, json.loads(answer.read())
+
+
+class Ledger:
+    """What was said. An event is `acked` or `maybe`; its quantity is a function of its number."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.next = 0
+        self.acked = []
+        self.maybe = set()
+        self.conflicts_sent = 0
+
+    def new_events(self, count):
+        with self.lock:
+            first = self.next
+            self.next += count
+            numbers = list(range(first, first + count))
+            self.maybe.update(numbers)
+        return numbers
+
+    def acknowledge(self, numbers):
+        with self.lock:
+            for number in numbers:
+                if number in self.maybe:
+                    self.maybe.discard(number)
+                    self.acked.append(number)
+
+    def sample(self, rng, count):
+        with self.lock:
+            return [rng.choice(self.acked) for _ in range(count)] if self.acked else []
+
+
+def event(number, conflicting=False):
+    quantity = number % 997 + (1000 if conflicting else 0)
+    return {"event_id": f"event-{number}", "account_id": f"account-{number % ACCOUNTS}",
+            "product_id": "inference", "meter_id": "tokens" if number % 3 else "seconds",
+            "timestamp_ms": 1700000000000 + number, "quantity": f"{quantity}.{number % 10}5",
+            "unit": "t", "dimensions": {"region": "eu"}}
+
+
+def hundredths(number):
+    return (number % 997) * 100 + (number % 10) * 10 + 5
+
+
+def send(connection, numbers, conflicting=()):
+    body = json.dumps({"events": [event(n) for n in numbers] + [event(n, True) for n in conflicting]})
+    return request(connection, "POST", "/v1/usage/batch", body)
+
+
+def client(port, ledger, seed, stop, faults):
+    rng = random.Random(seed)
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        while not stop.is_set():
+            numbers = ledger.new_events(rng.choice([1, 1, 5, 50, 200]))
+            again = ledger.sample(rng, rng.choice([0, 0, 3, 20]))
+            wrong = ledger.sample(rng, rng.choice([0, 0, 0, 2]))
+            status, answer = send(connection, numbers + again, wrong)
+            if status == 503:
+                continue
+            if status != 200:
+                faults.append(f"status {status}: {answer}")
+                return
+            if answer["accepted"] != len(numbers) or answer["duplicates"] != len(again):
+                faults.append(f"sent {len(numbers)} new, {len(again)} known: {answer['accepted']} accepted,"
+                              f" {answer['duplicates']} duplicates, {answer['rejected']} rejected")
+                return
+            ledger.acknowledge(numbers)
+    except (OSError, http.client.HTTPException, json.JSONDecodeError):
+        pass  # the kill
+
+
+def bill(connection, account, as_of=None):
+    suffix = f"&as_of_lsn={as_of}" if as_of is not None else ""
+    status, answer = request(connection, "GET", f"/v1/accounts/{account}/usage?{RANGE}{suffix}")
+    if status != 200:
+        raise SystemExit(f"usage of {account}: {status} {answer}")
+    line = answer["lines"][0]
+    return line["quantity"], line["count"], answer["lsn"]
+
+
+def to_hundredths(text):
+    whole, _, fraction = text.partition(".")
+    return int(whole) * 100 + int((fraction + "00")[:2])
+
+
+def audit(connection, ledger):
+    lost = doubled = 0
+    expected = [0] * ACCOUNTS
+    counts = [0] * ACCOUNTS
+    for number in ledger.acked:
+        expected[number % ACCOUNTS] += hundredths(number)
+        counts[number % ACCOUNTS] += 1
+    for i in range(ACCOUNTS):
+        quantity, count, _ = bill(connection, f"account-{i}")
+        if count < counts[i]:
+            lost += counts[i] - count
+        elif count > counts[i]:
+            doubled += count - counts[i]
+        elif to_hundredths(quantity) != expected[i]:
+            raise SystemExit(f"account-{i}: {quantity}, the ledger says {expected[i] / 100}")
+    return lost, doubled
+
+
+def resend(connection, ledger, rng):
+    """Everything unanswered, and a sample of what was acknowledged. Returns how many of it were lost."""
+    lost = 0
+    pending = sorted(ledger.maybe)
+    for i in range(0, len(pending), 500):
+        status, answer = send(connection, pending[i:i + 500])
+        if status != 200 or answer["accepted"] + answer["duplicates"] != len(pending[i:i + 500]):
+            raise SystemExit(f"resend: {status} {answer}")
+        ledger.acknowledge(pending[i:i + 500])
+    newest = ledger.acked[-2000:] + ledger.sample(rng, 500)
+    for i in range(0, len(newest), 500):
+        status, answer = send(connection, newest[i:i + 500])
+        if status != 200:
+            raise SystemExit(f"resend: {status} {answer}")
+        lost += len(newest[i:i + 500]) - answer["duplicates"]
+    return lost
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("program")
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dir", default="kill-audit-data")
+    args = parser.parse_args()
+    rng = random.Random(args.seed)
+    shutil.rmtree(args.dir, ignore_errors=True)
+    ledger, faults, past = Ledger(), [], None
+    lost = doubled = 0
+    for kill in range(args.kills):
+        server = Server(args.program, args.dir)
+        stop = threading.Event()
+        clients = [threading.Thread(target=client, args=(server.port, ledger, rng.random(), stop, faults))
+                   for _ in range(4)]
+        for thread in clients:
+            thread.start()
+        time.sleep(rng.uniform(0.02, 0.4))
+        server.kill()
+        stop.set()
+        for thread in clients:
+            thread.join()
+
+        server = Server(args.program, args.dir)
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        if past is not None and bill(connection, "account-1", past[2]) != past:
+            raise SystemExit(f"kill {kill}: as of LSN {past[2]} the bill is no longer {past}")
+        lost += resend(connection, ledger, rng)
+        more_lost, more_doubled = audit(connection, ledger)
+        lost += more_lost
+        doubled += more_doubled
+        past = bill(connection, "account-1")
+        if rng.random() < 0.5:
+            server.kill()
+        elif server.stop() != 0:
+            faults.append("an orderly stop did not exit 0")
+        if faults or lost or doubled:
+            break
+    for fault in faults:
+        print(f"fault: {fault}")
+    print(f"kill_audit seed={args.seed} kills={kill + 1} events={len(ledger.acked)} lost={lost} doubled={doubled}")
+    tried = os.environ.get("TALLY_TRIED_FILE")
+    if tried:
+        with open(tried, "a", encoding="utf-8") as out:
+            out.write(f"kills kills={kill + 1} events={len(ledger.acked)} lost={lost} doubled={doubled}\n")
+    if faults or lost or doubled or not ledger.acked:
+        print(f"rerun: {' '.join(sys.argv)}")
+        return 1
+    shutil.rmtree(args.dir, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

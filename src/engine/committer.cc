@@ -231,6 +231,7 @@ Committer::Group Committer::TakeGroup() {
 void Committer::Judge(Group& group) {
   frame_.Clear();
   group.first_lsn = position_.next_lsn;
+  group.now_ms = env_.clock().WallMicros() / 1000;
   group.results.reserve(group.requests.size());
   for (Request& request : group.requests) {
     IngestResult& result = group.results.emplace_back(std::move(request.batch));
@@ -319,8 +320,7 @@ EventOutcome Committer::JudgeEntry(Group& group, BatchBuilder& batch, const Entr
     outcome.rejection = batch.rejections()[entry.rejection];
     return outcome;
   }
-  const int64_t now_ms = env_.clock().WallMicros() / 1000;
-  if (auto rejection = CheckEventClock(entry.timestamp_ms, now_ms, options_.limits)) {
+  if (auto rejection = CheckEventClock(entry.timestamp_ms, group.now_ms, options_.limits)) {
     outcome.rejection = *std::move(rejection);
     return outcome;
   }

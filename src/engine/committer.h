@@ -75,6 +75,7 @@ class Committer {
     std::vector<IngestResult> results;
     uint32_t rows = 0;
     Lsn first_lsn;
+    int64_t now_ms = 0;  // wall clock, for the whole group
   };
   using Entry = BatchBuilder::Entry;
 

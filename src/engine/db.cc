@@ -209,8 +209,8 @@ Status Db::Impl::Close() {
   if (!running_) return Status::Ok();
   running_ = false;
   committer_->StopTaking();
-  env_.executor().Remove(committer_task_);
-  env_.executor().Remove(keeper_task_);
+  env_.executor().Remove(committer_task_.exchange(0));
+  env_.executor().Remove(keeper_task_.exchange(0));
   committer_->Drain();
   lock_.reset();
   Log(LogLevel::kInfo, fmt::format("closed {} at LSN {}", layout_.root, committer_->visible().value));

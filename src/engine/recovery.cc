@@ -101,6 +101,8 @@ Result<std::vector<std::string>> FindOrphans(FileSystem& fs, const Layout& layou
       orphans.push_back(JoinPath(layout.manifest_dir, name));
     }
   }
+  TALLY_ASSIGN_OR_RETURN(const bool identity_temporary, fs.Exists(layout.identity + ".tmp"));
+  if (identity_temporary) orphans.push_back(layout.identity + ".tmp");
   std::ranges::sort(orphans);  // a directory lists in any order
   return orphans;
 }

@@ -14,6 +14,7 @@
 #include <expected>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 namespace tallystick {
@@ -86,6 +87,10 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   Result(T value) : rep_(std::move(value)) {}                       // NOLINT: implicit on purpose
+  template <typename U>
+    requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::remove_cvref_t<U>, Result> &&
+             !std::is_same_v<std::remove_cvref_t<U>, Status>)
+  Result(U&& value) : rep_(T(std::forward<U>(value))) {}  // NOLINT: unique_ptr to base and the like
   Result(Status status) : rep_(std::unexpected(std::move(status))) {}  // NOLINT
 
   bool ok() const { return rep_.has_value(); }

@@ -151,6 +151,8 @@ Result<Bytes> ReadWholeFile(FileSystem& fs, const std::string& path, uint64_t by
 // and on an error the outcome is unknown: either the old or the new content may be found later.
 Status WriteFileAtomic(FileSystem& fs, const std::string& dir, const std::string& path,
                        ByteSpan content, bool* renamed);
+// fs.SyncDir: makes the names in `dir` durable. All of the engine goes through here.
+Status SyncDirectory(FileSystem& fs, const std::string& dir);
 // "dir/name"
 std::string JoinPath(std::string_view dir, std::string_view name);
 // "a/b" -> "a", "a" -> ".", "/a" -> "/"

@@ -1,0 +1,79 @@
+#include "env/thread_executor.h"
+
+#include <pthread.h>
+#include <sched.h>
+
+namespace tallystick {
+
+Executor::TaskId ThreadExecutor::Add(std::string_view name, Priority priority,
+                                     std::function<StepResult()> step) {
+  auto task = std::make_shared<Task>();
+  task->step = std::move(step);
+  TaskId id;
+  {
+    MutexLock lock(mutex_);
+    id = next_id_++;
+    tasks_[id] = task;
+  }
+  task->thread = std::thread([this, task] { Run(*task); });
+  const std::string short_name(name.substr(0, 15));  // what the kernel keeps
+  pthread_setname_np(task->thread.native_handle(), short_name.c_str());
+  if (priority == Priority::kIdle) {
+    const sched_param none{};
+    // Where it is refused the task runs at normal priority: slower for others, not wrong.
+    pthread_setschedparam(task->thread.native_handle(), SCHED_IDLE, &none);
+  }
+  return id;
+}
+
+void ThreadExecutor::Run(Task& task) {
+  while (true) {
+    {
+      MutexLock lock(task.mutex);
+      if (task.removed) return;
+      task.woken = false;
+    }
+    const StepResult result = task.step();
+    if (result.kind == StepResult::Kind::kDone) return;
+    if (result.kind == StepResult::Kind::kAgain) continue;
+    MutexLock lock(task.mutex);
+    while (!task.woken && !task.removed) {
+      if (result.at_micros <= 0) {
+        task.changed.Wait(task.mutex);
+        continue;
+      }
+      const int64_t left = result.at_micros - clock_.MonotonicMicros();
+      if (left <= 0) break;
+      task.changed.WaitFor(task.mutex, left);
+    }
+  }
+}
+
+std::shared_ptr<ThreadExecutor::Task> ThreadExecutor::Find(TaskId id) {
+  MutexLock lock(mutex_);
+  const auto found = tasks_.find(id);
+  return found == tasks_.end() ? nullptr : found->second;
+}
+
+void ThreadExecutor::Wake(TaskId id) {
+  const auto task = Find(id);
+  if (task == nullptr) return;
+  MutexLock lock(task->mutex);
+  task->woken = true;
+  task->changed.NotifyOne();
+}
+
+void ThreadExecutor::Remove(TaskId id) {
+  const auto task = Find(id);
+  if (task == nullptr) return;
+  {
+    MutexLock lock(task->mutex);
+    task->removed = true;
+    task->changed.NotifyOne();
+  }
+  task->thread.join();
+  MutexLock lock(mutex_);
+  tasks_.erase(id);
+}
+
+}  // namespace tallystick

@@ -1,0 +1,271 @@
+// Breadth-first exploration. A state is known by a 64-bit fingerprint; only the frontier is kept
+// whole. With some millions of states two of them share a fingerprint with a probability of about
+// one in a million. A trace is rebuilt by taking the same numbered steps again.
+#include "testing/wal_protocol.h"
+
+#include <algorithm>
+#include <array>
+#include <boost/unordered/unordered_flat_set.hpp>
+#include <cstddef>
+#include <utility>
+
+#include "base/check.h"
+#include "testing/wal_protocol_disk.h"
+#include "testing/wal_protocol_steps.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace tallystick {
+namespace wal_protocol {
+namespace {
+
+uint64_t Fingerprint(const State& state) { return XXH3_64bits(&state, sizeof state); }
+
+class Auditor {
+ public:
+  explicit Auditor(BrokenRule rule) : rule_(rule) {}
+
+  // The first invariant that a recovery of this directory would break; empty: none.
+  std::string Recoverable(const State& state) {
+    const Plan plan = PlanRecovery(state, rule_);
+    ++recoveries_;
+    if (!plan.refused.empty()) return "I2: recovery refuses: " + std::string(plan.refused);
+    return Lost(state, plan) ? "I1, I4: what was acknowledged or served is lost" : "";
+  }
+
+  // Damages what has a successor, a block at a time.
+  std::string Rotten(const State& state) {
+    State rotten = state;
+    Manifest& newest = rotten.manifests[rotten.manifest_count - 1];
+    if (newest.exists != 0) {
+      newest.damaged = 1;
+      if (PassedOver(rotten)) return "I6: a damaged newest manifest is passed over";
+      newest.damaged = 0;
+    }
+    const Plan whole = PlanRecovery(state, rule_);
+    if (whole.last == 0) return "";
+    const Manifest& manifest = state.Newest();
+    for (int i = 0; i < manifest.count; ++i) {
+      const int inode = state.names_visible[manifest.files[i].number];
+      for (int block = 1; block <= kDataBlocks; ++block) {
+        const auto frame = FrameAt(state, inode, block);
+        if (!frame.has_value() ||
+            state.contents[*frame].frame >= state.contents[whole.last].frame) {
+          continue;
+        }
+        const Block good = state.inodes[inode].visible[block];
+        for (const Block bad : {Block{}, Block{BlockKind::kTorn, good.salt, 0}}) {
+          rotten.inodes[inode].visible[block] = bad;
+          if (PassedOver(rotten)) return "I6: a rotten frame is passed over";
+        }
+        rotten.inodes[inode].visible[block] = good;
+      }
+    }
+    return "";
+  }
+
+  uint64_t recoveries() const { return recoveries_; }
+
+ private:
+  static bool Lost(const State& state, const Plan& plan) {
+    for (int lsn = 1; lsn <= kContents; ++lsn) {
+      if (state.promised[lsn] != 0 && plan.found[lsn] != state.promised[lsn]) return true;
+    }
+    return false;
+  }
+  bool PassedOver(const State& state) {
+    const Plan plan = PlanRecovery(state, rule_);
+    ++recoveries_;
+    return plan.refused.empty() && Lost(state, plan);
+  }
+
+  const BrokenRule rule_;
+  uint64_t recoveries_ = 0;
+};
+
+// Where a state was first reached from.
+struct Origin {
+  uint32_t parent;  // index into origins
+  uint16_t step;    // number among the parent's steps
+};
+
+class Explorer {
+ public:
+  Explorer(BrokenRule rule, const WalProtocolBounds& bounds)
+      : steps_(rule, bounds), auditor_(rule) {}
+
+  WalProtocolResult Run() {
+    std::vector<State> frontier = {steps_.Initial()};
+    origins_.push_back({0, 0});
+    std::vector<uint32_t> indexes = {0};
+    seen_.insert(Fingerprint(frontier[0]));
+    while (!frontier.empty() && result_.violation.empty()) {
+      std::vector<State> next;
+      std::vector<uint32_t> next_indexes;
+      for (size_t i = 0; i < frontier.size() && result_.violation.empty(); ++i) {
+        Expand(frontier[i], indexes[i], next, next_indexes);
+      }
+      frontier = std::move(next);
+      indexes = std::move(next_indexes);
+      result_.depth += frontier.empty() ? 0 : 1;
+    }
+    result_.states = seen_.size();
+    result_.recoveries = auditor_.recoveries();
+    return std::move(result_);
+  }
+
+ private:
+  // Calls `emit` with every successor, crashes included, in a fixed order.
+  void ForEachSuccessor(const State& state, const Emit& emit) const {
+    steps_.ForEach(state, emit);
+    if (state.crashes_left == 0) return;
+    if (state.mode != Mode::kDown) {
+      State killed = state;
+      Kill(killed);
+      TakeCrash(killed);
+      emit(killed, {"KILL"});
+    }
+    int code = 0;
+    ForEachPowerCut(state, [&](const State& left) {
+      State after = left;
+      TakeCrash(after);
+      emit(after, {"POWER CUT (survivors {})", code++});
+    });
+  }
+
+  // After the last crash one frame is enough: every state is audited against one more crash anyway.
+  static void TakeCrash(State& state) {
+    if (--state.crashes_left > 0) return;
+    state.frames_left = std::min<uint8_t>(state.frames_left, 1);
+    state.marks_left = 0;
+    state.failures_left = 0;
+    state.spares_left = 0;
+  }
+
+  void Expand(const State& state, uint32_t index, std::vector<State>& next,
+              std::vector<uint32_t>& next_indexes) {
+    Audit(state, index);
+    if (!result_.violation.empty()) return;
+    uint16_t number = 0;
+    ForEachSuccessor(state, [&](const State& successor, const Step& step) {
+      const uint16_t this_step = number++;
+      ++result_.transitions;
+      if (!result_.violation.empty()) return;
+      if (!step.violation.empty()) {
+        result_.violation = step.violation;
+        result_.trace = TraceTo(index);
+        result_.trace.push_back(step.ToString());
+        return;
+      }
+      if (!seen_.insert(Fingerprint(successor)).second) return;
+      next_indexes.push_back(static_cast<uint32_t>(origins_.size()));
+      origins_.push_back({index, this_step});
+      next.push_back(successor);
+    });
+  }
+
+  // The state as the next process would find it, killed or after any power cut. What the process is
+  // about to do makes no difference to that.
+  void Audit(const State& state, uint32_t index) {
+    if (!audited_.insert(XXH3_64bits(&state, offsetof(State, mode))).second) return;
+    std::string violation = auditor_.Recoverable(state);
+    std::string last = "KILL";
+    if (violation.empty()) {
+      violation = auditor_.Rotten(state);
+      last = "one block rots, KILL";
+    }
+    int code = 0;
+    if (violation.empty()) {
+      ForEachPowerCut(state, [&](const State& left) {
+        if (violation.empty()) {
+          violation = auditor_.Recoverable(left);
+          last = "POWER CUT (survivors " + std::to_string(code) + ")";
+        }
+        ++code;
+      });
+    }
+    if (violation.empty()) return;
+    result_.violation = violation;
+    result_.trace = TraceTo(index);
+    result_.trace.push_back(last);
+  }
+
+  std::vector<std::string> TraceTo(uint32_t index) const {
+    std::vector<uint16_t> path;
+    for (; index != 0; index = origins_[index].parent) path.push_back(origins_[index].step);
+    std::ranges::reverse(path);
+    std::vector<std::string> trace;
+    State state = steps_.Initial();
+    for (const uint16_t wanted : path) {
+      uint16_t number = 0;
+      State taken = state;
+      ForEachSuccessor(state, [&](const State& successor, const Step& step) {
+        if (number++ != wanted) return;
+        taken = successor;
+        trace.push_back(step.ToString());
+      });
+      state = taken;
+    }
+    return trace;
+  }
+
+  const Steps steps_;
+  Auditor auditor_;
+  boost::unordered_flat_set<uint64_t> seen_;
+  boost::unordered_flat_set<uint64_t> audited_;
+  std::vector<Origin> origins_;
+  WalProtocolResult result_;
+};
+
+}  // namespace
+}  // namespace wal_protocol
+
+WalProtocolResult ExploreWalProtocol(BrokenRule rule, const WalProtocolBounds& bounds) {
+  return wal_protocol::Explorer(rule, bounds).Run();
+}
+
+namespace {
+
+constexpr std::pair<BrokenRule, std::string_view> kNames[] = {
+    {BrokenRule::kAckBeforeSync, "ack_before_sync"},
+    {BrokenRule::kSyncSkipped, "sync_skipped"},
+    {BrokenRule::kEarlyDuplicate, "early_duplicate"},
+    {BrokenRule::kSyncRetried, "sync_retried"},
+    {BrokenRule::kMarkAfterPoison, "mark_after_poison"},
+    {BrokenRule::kTwoOutstanding, "two_outstanding"},
+    {BrokenRule::kWalNameNotSynced, "wal_name_not_synced"},
+    {BrokenRule::kHeaderNotSynced, "header_not_synced"},
+    {BrokenRule::kOfferedBeforeListed, "offered_before_listed"},
+    {BrokenRule::kManifestNotSynced, "manifest_not_synced"},
+    {BrokenRule::kManifestNameNotSynced, "manifest_name_not_synced"},
+    {BrokenRule::kFoundNotSynced, "found_not_synced"},
+    {BrokenRule::kTailNotCopied, "tail_not_copied"},
+    {BrokenRule::kTailCopyNotSynced, "tail_copy_not_synced"},
+    {BrokenRule::kDeletedBeforeManifest, "deleted_before_manifest"},
+    {BrokenRule::kServedBeforeApply, "served_before_apply"},
+    {BrokenRule::kSaltKept, "salt_kept"},
+    {BrokenRule::kRecycledWhileListed, "recycled_while_listed"},
+    {BrokenRule::kMidLogTruncated, "mid_log_truncated"},
+    {BrokenRule::kOlderManifestTaken, "older_manifest_taken"},
+    {BrokenRule::kLsnReused, "lsn_reused"},
+};
+
+constexpr auto kRules = [] {
+  std::array<BrokenRule, std::size(kNames)> rules{};
+  for (size_t i = 0; i < rules.size(); ++i) rules[i] = kNames[i].first;
+  return rules;
+}();
+
+}  // namespace
+
+std::span<const BrokenRule> AllBrokenRules() { return kRules; }
+
+std::string_view BrokenRuleName(BrokenRule rule) {
+  for (const auto& [known, name] : kNames) {
+    if (known == rule) return name;
+  }
+  return "none";
+}
+
+}  // namespace tallystick

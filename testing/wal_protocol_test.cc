@@ -1,0 +1,153 @@
+#include "testing/wal_protocol.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace tallystick {
+namespace {
+
+std::string Text(const WalProtocolResult& result) {
+  std::string text = result.violation + "\n";
+  for (const std::string& line : result.trace) text += "  " + line + "\n";
+  return text;
+}
+
+// What was tried goes to the screen and to the run's record.
+void Report(const std::string& bounds, const WalProtocolResult& result) {
+  const std::string line =
+      "protocol_model bounds=" + bounds + " states=" + std::to_string(result.states) +
+      " recoveries=" + std::to_string(result.recoveries) + " depth=" + std::to_string(result.depth);
+  std::printf("%s\n", line.c_str());
+  if (const char* file = std::getenv("TALLY_TRIED_FILE"))
+    std::ofstream(file, std::ios::app) << line << "\n";
+}
+
+struct Case {
+  const char* name;
+  WalProtocolBounds bounds;
+  uint64_t states_min;
+};
+
+class RightProtocolTest : public testing::TestWithParam<Case> {};
+
+TEST_P(RightProtocolTest, HoldsInEveryState) {
+  const WalProtocolResult result = ExploreWalProtocol(BrokenRule::kNone, GetParam().bounds);
+  Report(GetParam().name, result);
+  EXPECT_EQ(result.violation, "") << Text(result);
+  EXPECT_GE(result.states, GetParam().states_min);
+}
+
+INSTANTIATE_TEST_SUITE_P(Bounds, RightProtocolTest,
+                         testing::Values(Case{"two_crashes_and_a_failed_sync", {}, 700'000},
+                                         Case{"two_crashes_and_recycling", {2, 2, 0, 2}, 1'800'000},
+                                         Case{"one_crash_in_a_longer_run", {1, 5, 1, 2}, 390'000}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+class BrokenRuleTest : public testing::TestWithParam<BrokenRule> {};
+
+TEST_P(BrokenRuleTest, HasACounterexample) {
+  const WalProtocolResult result = ExploreWalProtocol(GetParam(), {2, 4, 1, 2});
+  ASSERT_NE(result.violation, "") << result.states << " states and no violation";
+  ASSERT_FALSE(result.trace.empty());
+  std::printf("%s\n", Text(result).c_str());
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, BrokenRuleTest,
+                         testing::ValuesIn(AllBrokenRules().begin(), AllBrokenRules().end()),
+                         [](const auto& info) { return std::string(BrokenRuleName(info.param)); });
+
+// --- traces ---
+
+const std::vector<std::string> kGoodTrace = {
+    "create wal/000002 direct",
+    "write wal/000002 0+65536",
+    "syncdir wal",
+    "write wal/000002 4096+4096",
+    "create manifest/000003.tmp",
+    "write manifest/000003.tmp 0+200",
+    "sync manifest/000003.tmp",
+    "rename manifest/000003.tmp manifest/000003",
+    "syncdir manifest",
+    "remove wal/000001",
+    "write wal/000002 8192+4096",
+    "create wal/000004",
+    "write wal/000004 0+65536",
+    "sync wal/000004",
+    "syncdir wal",
+    "create manifest/000005.tmp",
+    "write manifest/000005.tmp 0+200",
+    "sync manifest/000005.tmp",
+    "rename manifest/000005.tmp manifest/000005",
+    "syncdir manifest",
+    "write wal/000002 12288+8192",
+    "write wal/000004 4096+4096",
+    "sync wal/000004",
+    "write wal/000004 8192+4096",
+    "sync wal/000004",
+};
+
+std::string WhyNot(const std::vector<std::string>& trace) {
+  std::string why;
+  return TraceIsPathOfModel(trace, &why) ? "" : why;
+}
+
+size_t IndexOf(const std::string& line, size_t from = 0) {
+  for (size_t i = from; i < kGoodTrace.size(); ++i) {
+    if (kGoodTrace[i] == line) return i;
+  }
+  ADD_FAILURE() << "no line " << line;
+  return 0;
+}
+
+std::vector<std::string> Without(size_t index) {
+  auto trace = kGoodTrace;
+  trace.erase(trace.begin() + static_cast<ptrdiff_t>(index));
+  return trace;
+}
+
+std::vector<std::string> Moved(size_t from, size_t to) {
+  auto trace = Without(from);
+  trace.insert(trace.begin() + static_cast<ptrdiff_t>(to), kGoodTrace[from]);
+  return trace;
+}
+
+TEST(WalProtocolTraceTest, GoodTraceIsAPath) { EXPECT_EQ(WhyNot(kGoodTrace), ""); }
+
+TEST(WalProtocolTraceTest, MissingSyncsAreNoticed) {
+  for (const char* line : {"syncdir wal", "sync manifest/000003.tmp", "syncdir manifest",
+                           "sync wal/000004", "write manifest/000003.tmp 0+200"}) {
+    EXPECT_NE(WhyNot(Without(IndexOf(line))), "") << line;
+  }
+  const size_t second = IndexOf("syncdir wal", IndexOf("syncdir wal") + 1);
+  EXPECT_NE(WhyNot(Without(second)), "");
+}
+
+TEST(WalProtocolTraceTest, WrongOrderIsNoticed) {
+  // Removed before the manifest is durable; appended to before it is listed; a name used twice.
+  EXPECT_NE(WhyNot(Moved(IndexOf("remove wal/000001"), IndexOf("syncdir manifest"))), "");
+  EXPECT_NE(WhyNot(Moved(IndexOf("write wal/000004 4096+4096"),
+                         IndexOf("rename manifest/000005.tmp manifest/000005") + 1)),
+            "");
+  auto trace = kGoodTrace;
+  trace.push_back("create wal/000004");
+  EXPECT_NE(WhyNot(trace), "");
+}
+
+TEST(WalProtocolTraceTest, AppendsOnlyGoForward) {
+  for (const char* line :
+       {"write wal/000002 20480+4096", "write wal/000004 8192+4096", "write wal/000004 16384+4096",
+        "write wal/000004 0+4096", "write wal/000001 4096+4096", "remove wal/000004",
+        "truncate wal/000004", "rename wal/000004 wal/000009"}) {
+    auto trace = kGoodTrace;
+    trace.push_back(line);
+    EXPECT_NE(WhyNot(trace), "") << line;
+  }
+}
+
+}  // namespace
+}  // namespace tallystick

@@ -1,0 +1,65 @@
+#include "model/batch_builder.h"
+
+#include "base/check.h"
+#include "model/event_check.h"
+#include "model/identity.h"
+
+namespace tallystick {
+
+Batch BatchBuilder::Make(IdentityScope scope, const EventLimits& limits) {
+  return Batch(std::make_unique<BatchBuilder>(scope, limits));
+}
+
+void BatchBuilder::AddRejected(std::string_view event_id, Rejection rejection) {
+  Entry& entry = entries_.emplace_back();
+  entry.rejection = static_cast<uint32_t>(rejections_.size());
+  rejections_.push_back(std::move(rejection));
+  rejected_ids_.emplace_back(event_id);
+}
+
+void BatchBuilder::Add(const EventView& event, std::optional<Rejection> deferred) {
+  if (auto rejection = CheckEventShape(event)) {
+    return AddRejected(event.event_id, *std::move(rejection));
+  }
+  if (!deferred.has_value()) deferred = CheckEventOptions(event, limits_);
+
+  Entry entry;
+  entry.offset = static_cast<uint32_t>(records_.size());
+  records_.resize(records_.size() + kRecordHeaderBytes);
+  EncodeCanonical(event, records_);
+  entry.bytes = static_cast<uint32_t>(records_.size() - entry.offset);
+  StoreFixed<uint32_t>(records_.data() + entry.offset, entry.bytes - kRecordHeaderBytes);
+  records_[entry.offset + 4] = static_cast<std::byte>(Disposition::kCounted);
+  entry.id_hash = IdHash(scope_, event.account_id, event.event_id);
+  entry.payload_hash = PayloadHash(canonical(entry));
+  entry.timestamp_ms = event.timestamp_ms;
+  if (deferred.has_value()) {
+    entry.rejection = static_cast<uint32_t>(rejections_.size());
+    rejections_.push_back(*std::move(deferred));
+    rejected_ids_.emplace_back(event.event_id);
+  }
+  entries_.push_back(entry);
+}
+
+std::string_view BatchBuilder::event_id(size_t index) const {
+  const Entry& entry = entries_.at(index);
+  return entry.rejected() ? std::string_view(rejected_ids_[entry.rejection])
+                          : CanonicalEventId(canonical(entry));
+}
+
+Batch::Batch(std::unique_ptr<BatchBuilder> builder) : builder_(std::move(builder)) {}
+Batch::Batch(Batch&&) noexcept = default;
+Batch& Batch::operator=(Batch&&) noexcept = default;
+Batch::~Batch() = default;
+
+void Batch::Add(const EventView& event, std::optional<Rejection> deferred) {
+  builder_->Add(event, std::move(deferred));
+}
+void Batch::AddRejected(std::string_view event_id, Rejection rejection) {
+  builder_->AddRejected(event_id, std::move(rejection));
+}
+size_t Batch::size() const { return builder_->entries().size(); }
+size_t Batch::encoded_bytes() const { return builder_->records().size(); }
+std::string_view Batch::event_id(size_t index) const { return builder_->event_id(index); }
+
+}  // namespace tallystick

@@ -76,6 +76,8 @@ Status LogKeeper::EstablishOnce() {
   if (!TALLY_MUTANT("root_not_synced")) {
     TALLY_RETURN_IF_ERROR(SyncDirectory(env_.fs(), ParentPath(layout_.root)));
     TALLY_RETURN_IF_ERROR(SyncDirectory(env_.fs(), layout_.root));
+    // A first manifest that vanished from beside a new log file would look like loss.
+    TALLY_RETURN_IF_ERROR(SyncDirectory(env_.fs(), layout_.manifest_dir));
   }
   if (pending_ == nullptr) {
     TALLY_ASSIGN_OR_RETURN(auto writer, PrepareFirstFile());

@@ -1,0 +1,70 @@
+#include "server/routes.h"
+
+#include <array>
+
+#include "base/check.h"
+
+namespace tallystick {
+namespace {
+
+struct Pattern {
+  Route route;
+  std::string_view path;
+};
+
+// A segment in braces matches any text, the empty one too (as usageDb's routes do).
+constexpr auto kPatterns = std::to_array<Pattern>({
+    {Route::kIngest, "/v1/usage/batch"},
+    {Route::kUsage, "/v1/accounts/{account}/usage"},
+    {Route::kEvents, "/v1/accounts/{account}/usage/events"},
+    {Route::kEvent, "/v1/events/{event_id}"},
+    {Route::kConflicts, "/v1/conflicts"},
+    {Route::kHealth, "/health"},
+    {Route::kReady, "/ready"},
+    {Route::kStatus, "/v1/status"},
+    {Route::kMetrics, "/metrics"},
+});
+static_assert(kPatterns.size() + 1 == kRouteCount);
+
+bool Matches(std::string_view path, std::span<const std::string> segments, std::string_view* parameter) {
+  for (const std::string& segment : segments) {
+    if (path.empty()) return false;
+    path.remove_prefix(1);
+    const std::string_view wanted = path.substr(0, path.find('/'));
+    path.remove_prefix(wanted.size());
+    if (wanted.starts_with('{')) {
+      *parameter = segment;
+    } else if (wanted != segment) {
+      return false;
+    }
+  }
+  return path.empty();
+}
+
+}  // namespace
+
+std::string_view RouteName(Route route) {
+  for (const Pattern& pattern : kPatterns) {
+    if (pattern.route == route) return pattern.path;
+  }
+  return "none";
+}
+
+RouteMatch MatchRoute(std::span<const std::string> segments) {
+  for (const Pattern& pattern : kPatterns) {
+    std::string_view parameter;
+    if (Matches(pattern.path, segments, &parameter)) return {pattern.route, parameter};
+  }
+  return {};
+}
+
+std::string_view AllowedMethods(Route route) {
+  return route == Route::kIngest ? "POST" : "GET, HEAD";
+}
+
+bool IsAllowed(Route route, std::string_view method) {
+  if (route == Route::kIngest) return method == "POST";
+  return method == "GET" || method == "HEAD";
+}
+
+}  // namespace tallystick

@@ -1,0 +1,42 @@
+// Which path is what, and with which methods.
+//
+// Thread rule: pure functions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace tallystick {
+
+enum class Route : uint8_t {
+  kIngest,     // POST /v1/usage/batch
+  kUsage,      // GET  /v1/accounts/{account}/usage
+  kEvents,     // GET  /v1/accounts/{account}/usage/events
+  kEvent,      // GET  /v1/events/{event_id}
+  kConflicts,  // GET  /v1/conflicts
+  kHealth,     // GET  /health
+  kReady,      // GET  /ready
+  kStatus,     // GET  /v1/status
+  kMetrics,    // GET  /metrics
+  kNone,       // no such path
+};
+inline constexpr size_t kRouteCount = 10;
+
+// "/v1/accounts/{account}/usage", ...: the label of metrics.
+std::string_view RouteName(Route route);
+
+struct RouteMatch {
+  Route route = Route::kNone;
+  std::string_view parameter;  // the path's {…}, in the segments that were given
+};
+
+RouteMatch MatchRoute(std::span<const std::string> segments);
+
+// "GET, HEAD" or "POST".
+std::string_view AllowedMethods(Route route);
+bool IsAllowed(Route route, std::string_view method);
+
+}  // namespace tallystick

@@ -35,6 +35,7 @@ Memtable::Memtable(const Capacity& capacity)
       records_(MakeTouched<std::byte>(capacity.record_bytes)),
       slots_(MakeTouched<RowSlot>(capacity.rows)),
       frame_slots_(MakeTouched<FrameSlot>(capacity.frames)),
+      quarantined_(std::make_unique_for_overwrite<uint32_t[]>(capacity.rows)),  // touched when used
       bucket_mask_(BucketMask(capacity.rows)),
       buckets_(std::make_unique<std::atomic<uint32_t>[]>(bucket_mask_ + 1)) {
   TALLY_CHECK(capacity.record_bytes < (1ull << 32));
@@ -52,8 +53,8 @@ bool Memtable::AppendFrame(Lsn first_lsn, int64_t commit_time_us, ByteSpan recor
 
   // The whole frame is walked before anything of it can be reached.
   Decoder check(ByteSpan(to, records.size()));
-  RecordView record;
   for (uint32_t i = 0; i < rows; ++i) {
+    RecordView record;
     slots_[rows_ + i].offset = static_cast<uint32_t>(record_bytes_ + check.position());
     if (!DecodeRecord(check, &record)) return false;
   }
@@ -64,7 +65,13 @@ bool Memtable::AppendFrame(Lsn first_lsn, int64_t commit_time_us, ByteSpan recor
   frame_slots_[frame] = {first_lsn, commit_time_us};
   frames_.store(frame + 1, std::memory_order_release);
   for (uint32_t index = rows_; index < rows_ + rows; ++index) {
-    std::atomic<uint32_t>& bucket = Bucket(CanonicalAccountId(RecordAt(index).canonical));
+    const RecordView record = RecordAt(index);
+    if (record.disposition == Disposition::kQuarantined) {
+      const uint32_t count = quarantined_count_.load(std::memory_order_relaxed);
+      quarantined_[count] = index;
+      quarantined_count_.store(count + 1, std::memory_order_release);
+    }
+    std::atomic<uint32_t>& bucket = Bucket(CanonicalAccountId(record.canonical));
     slots_[index].previous = bucket.load(std::memory_order_relaxed);
     bucket.store(index + 1, std::memory_order_release);
   }
@@ -95,7 +102,7 @@ int64_t Memtable::CommitTimeMicros(Lsn lsn) const {
 }
 
 uint64_t Memtable::BytesFor(const Capacity& capacity) {
-  return capacity.record_bytes + capacity.rows * sizeof(RowSlot) +
+  return capacity.record_bytes + capacity.rows * (sizeof(RowSlot) + sizeof(uint32_t)) +
          capacity.frames * sizeof(FrameSlot) +
          (BucketMask(capacity.rows) + 1ull) * sizeof(uint32_t) + KeyTable::BytesFor(capacity.rows);
 }

@@ -56,6 +56,17 @@ class Memtable {
   int64_t CommitTimeMicros(Lsn lsn) const;
   uint64_t bytes() const { return BytesFor(capacity_); }  // of memory, all allocated
 
+  // Calls row(Lsn, const RecordView&) for the quarantined rows up to `visible`, in LSN order.
+  template <typename Fn>
+  void ForEachQuarantined(Lsn visible, Fn&& row) const {
+    const uint32_t count = quarantined_count_.load(std::memory_order_acquire);
+    for (uint32_t i = 0; i < count; ++i) {
+      const Lsn lsn{first_lsn().value + quarantined_[i]};
+      if (lsn > visible) return;
+      row(lsn, RecordAt(quarantined_[i]));
+    }
+  }
+
   // Calls row(Lsn, const RecordView&) for the account's rows up to `visible`, newest first, until it
   // returns false.
   template <typename Fn>
@@ -90,12 +101,14 @@ class Memtable {
   std::unique_ptr<std::byte[]> records_;
   std::unique_ptr<RowSlot[]> slots_;
   std::unique_ptr<FrameSlot[]> frame_slots_;
+  std::unique_ptr<uint32_t[]> quarantined_;  // indexes of rows, ascending
   uint32_t bucket_mask_;
   std::unique_ptr<std::atomic<uint32_t>[]> buckets_;  // index + 1 of the newest row; 0: none
 
   uint64_t record_bytes_ = 0;  // the writer's
   uint32_t rows_ = 0;          // the writer's
   std::atomic<uint32_t> frames_ = 0;
+  std::atomic<uint32_t> quarantined_count_ = 0;
   std::atomic<uint64_t> first_lsn_ = 0;
   std::atomic<uint64_t> end_lsn_ = 0;
 };

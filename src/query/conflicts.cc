@@ -1,0 +1,69 @@
+#include "query/conflicts.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "base/result.h"
+#include "query/cursor.h"
+#include "query/key_lookup.h"
+#include "query/row_filter.h"
+
+namespace tallystick {
+namespace {
+
+uint64_t QueryHash(const ConflictsQuery& query) {
+  std::string text = "conflicts";
+  if (query.account_id.has_value()) text += '=' + *query.account_id;
+  return XXH3_64bits(text.data(), text.size());
+}
+
+Conflict ToConflict(const View& view, const RowView& row, Lsn lsn, const Memtable& memtable) {
+  Conflict conflict;
+  conflict.lsn = lsn;
+  conflict.event = ToEvent(row, lsn, memtable.CommitTimeMicros(lsn));
+  // The first copy came first, or there would be no conflict.
+  const auto original = FindEvent(view, row.account_id, row.event_id, lsn);
+  TALLY_CHECK(original.has_value());
+  conflict.original_lsn = original->lsn;
+  return conflict;
+}
+
+}  // namespace
+
+Result<ConflictsPage> ListConflicts(const View& view, const ConflictsQuery& query) {
+  TALLY_ASSIGN_OR_RETURN(Lsn lsn, ResolveLsn(view, query.as_of_lsn));
+  const uint64_t hash = QueryHash(query);
+  Lsn after{0};
+  if (!query.cursor.empty()) {
+    TALLY_ASSIGN_OR_RETURN(const Cursor cursor, DecodeCursor(query.cursor, view.incarnation, hash));
+    if (query.as_of_lsn.has_value() && *query.as_of_lsn != cursor.as_of) {
+      return Status::InvalidArgument("invalid_cursor", "cursor is of another as_of_lsn");
+    }
+    TALLY_ASSIGN_OR_RETURN(lsn, ResolveLsn(view, cursor.as_of));
+    after = cursor.last_lsn;
+  }
+  ConflictsPage page;
+  page.lsn = lsn;
+  bool more = false;
+  RowView row;
+  for (const auto& memtable : *view.memtables) {
+    memtable->ForEachQuarantined(lsn, [&](Lsn at, const RecordView& record) {
+      if (more || at <= after) return;
+      TALLY_CHECK(DecodeCanonical(record.canonical, &row));
+      if (query.account_id.has_value() && row.account_id != *query.account_id) return;
+      if (query.limit.has_value() && page.conflicts.size() == *query.limit) {
+        more = true;
+        return;
+      }
+      page.conflicts.push_back(ToConflict(view, row, at, *memtable));
+    });
+  }
+  if (more) {
+    const Lsn last = page.conflicts.empty() ? after : page.conflicts.back().lsn;
+    page.next_cursor = EncodeCursor({lsn, 0, last}, view.incarnation, hash);
+  }
+  return page;
+}
+
+}  // namespace tallystick

@@ -1,0 +1,133 @@
+// The stream gathers place and time of all matching rows once (16 bytes each), keeps them as a heap, and
+// decodes one event at a time: a page of k out of n costs O(n + k log n).
+#include "query/events.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/result.h"
+#include "query/cursor.h"
+#include "query/row_filter.h"
+
+namespace tallystick {
+namespace {
+
+struct Place {
+  int64_t timestamp_ms;
+  Lsn lsn;
+  friend auto operator<=>(const Place&, const Place&) = default;
+};
+
+uint64_t QueryHash(const EventsQuery& query) {
+  // Lengths in front of all texts, so that no two queries write the same.
+  Bytes key;
+  auto put_text = [&](std::string_view text) {
+    PutFixed<uint64_t>(key, text.size());
+    const ByteSpan bytes = AsByteSpan(text);
+    key.insert(key.end(), bytes.begin(), bytes.end());
+  };
+  put_text("events");
+  PutFixed<uint8_t>(key, query.account_id.has_value() ? 1 : 0);
+  put_text(query.account_id.value_or(""));
+  PutFixed<int64_t>(key, query.from_ms);
+  PutFixed<int64_t>(key, query.to_ms);
+  for (const Filter& filter : query.filters) {
+    put_text(filter.field.Name());
+    PutFixed<uint64_t>(key, filter.values.size());
+    for (const std::string& value : filter.values) put_text(value);
+  }
+  return XXH3_64bits(key.data(), key.size());
+}
+
+}  // namespace
+
+class EventStream::Impl {
+ public:
+  Impl(const View& view, Lsn lsn, uint64_t query_hash)
+      : view_(view), lsn_(lsn), query_hash_(query_hash) {}
+
+  void Gather(const EventsQuery& query, const std::optional<Place>& after) {
+    const RowFilter filter(query.from_ms, query.to_ms, query.filters);
+    RowView row;
+    ForEachRow(view_, query.account_id, lsn_,
+               [&](Lsn at, const RecordView& record, const Memtable&) {
+                 if (record.disposition == Disposition::kQuarantined) return true;
+                 TALLY_CHECK(DecodeCanonical(record.canonical, &row));
+                 const Place place{row.timestamp_ms, at};
+                 if ((!after.has_value() || place > *after) && filter.Matches(row)) {
+                   places_.push_back(place);
+                 }
+                 return true;
+               });
+    std::ranges::make_heap(places_, std::greater<>());
+  }
+
+  std::optional<Event> Next() {
+    if (places_.empty()) return std::nullopt;
+    std::ranges::pop_heap(places_, std::greater<>());
+    last_ = places_.back();
+    places_.pop_back();
+    ++read_;
+    const Memtable& memtable = MemtableOf(last_->lsn);
+    RowView row;
+    TALLY_CHECK(DecodeCanonical(memtable.Record(last_->lsn).canonical, &row));
+    return ToEvent(row, last_->lsn, memtable.CommitTimeMicros(last_->lsn));
+  }
+
+  std::string NextCursor() const {
+    if (places_.empty() || !last_.has_value()) return "";
+    return EncodeCursor({lsn_, last_->timestamp_ms, last_->lsn}, view_.incarnation, query_hash_);
+  }
+
+  Lsn lsn() const { return lsn_; }
+  uint64_t read() const { return read_; }
+
+ private:
+  const Memtable& MemtableOf(Lsn lsn) const {
+    const auto& all = *view_.memtables;
+    const auto behind = std::ranges::partition_point(all, [&](const auto& memtable) {
+      return !memtable->empty() && memtable->first_lsn() <= lsn;
+    });
+    TALLY_CHECK(behind != all.begin());
+    return **(behind - 1);
+  }
+
+  View view_;
+  Lsn lsn_;
+  uint64_t query_hash_;
+  std::vector<Place> places_;  // a heap, the next one on top
+  std::optional<Place> last_;
+  uint64_t read_ = 0;
+};
+
+EventStream::EventStream(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+EventStream::EventStream(EventStream&&) noexcept = default;
+EventStream& EventStream::operator=(EventStream&&) noexcept = default;
+EventStream::~EventStream() = default;
+Result<std::optional<Event>> EventStream::Next() { return impl_->Next(); }
+std::string EventStream::NextCursor() const { return impl_->NextCursor(); }
+Lsn EventStream::lsn() const { return impl_->lsn(); }
+RowSources EventStream::rows() const { return {.memory = impl_->read()}; }
+
+Result<EventStream> ListEvents(const View& view, const EventsQuery& query) {
+  TALLY_RETURN_IF_ERROR(RowFilter(query.from_ms, query.to_ms, query.filters).Check());
+  TALLY_ASSIGN_OR_RETURN(Lsn lsn, ResolveLsn(view, query.as_of_lsn));
+  const uint64_t hash = QueryHash(query);
+  std::optional<Place> after;
+  if (!query.cursor.empty()) {
+    TALLY_ASSIGN_OR_RETURN(const Cursor cursor, DecodeCursor(query.cursor, view.incarnation, hash));
+    if (query.as_of_lsn.has_value() && *query.as_of_lsn != cursor.as_of) {
+      return Status::InvalidArgument("invalid_cursor", "cursor is of another as_of_lsn");
+    }
+    TALLY_ASSIGN_OR_RETURN(lsn, ResolveLsn(view, cursor.as_of));
+    after = Place{cursor.last_timestamp_ms, cursor.last_lsn};
+  }
+  auto impl = std::make_unique<EventStream::Impl>(view, lsn, hash);
+  impl->Gather(query, after);
+  return EventStream(std::move(impl));
+}
+
+}  // namespace tallystick

@@ -1,0 +1,11 @@
+// Events of a range in (timestamp, LSN) order.
+#pragma once
+
+#include "query/view.h"
+#include "tallystick/query.h"
+
+namespace tallystick {
+
+Result<EventStream> ListEvents(const View& view, const EventsQuery& query);
+
+}  // namespace tallystick

@@ -1,0 +1,114 @@
+#include "query/row_filter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace tallystick {
+namespace {
+
+constexpr int64_t kHourMs = 3'600'000;
+constexpr int64_t kDayMs = 24 * kHourMs;
+
+struct NamedColumn {
+  std::string_view name;
+  Field::Kind kind;
+};
+
+constexpr NamedColumn kColumns[] = {
+    {"account_id", Field::Kind::kAccountId},   {"subscription_id", Field::Kind::kSubscriptionId},
+    {"product_id", Field::Kind::kProductId},   {"meter_id", Field::Kind::kMeterId},
+    {"model_id", Field::Kind::kModelId},       {"source", Field::Kind::kSource},
+    {"unit", Field::Kind::kUnit},              {"kind", Field::Kind::kKind},
+    {"hour_start_ms", Field::Kind::kHourStartMs}, {"day", Field::Kind::kDay},
+};
+
+constexpr std::string_view kDimensionPrefix = "dimensions.";
+
+}  // namespace
+
+Field Field::Parse(std::string_view name) {
+  for (const NamedColumn& column : kColumns) {
+    if (column.name == name) return {column.kind, ""};
+  }
+  if (name.starts_with(kDimensionPrefix)) name.remove_prefix(kDimensionPrefix.size());
+  return {Kind::kDimension, std::string(name)};
+}
+
+std::string Field::Name() const {
+  for (const NamedColumn& column : kColumns) {
+    if (column.kind == kind) return std::string(column.name);
+  }
+  // A dimension that is named like a column needs the long form to be read back.
+  return Parse(dimension).kind == Kind::kDimension && !dimension.starts_with(kDimensionPrefix)
+             ? dimension
+             : std::string(kDimensionPrefix) + dimension;
+}
+
+Result<Lsn> ResolveLsn(const View& view, std::optional<Lsn> as_of) {
+  if (!as_of.has_value()) return view.visible;
+  if (*as_of <= view.visible) return *as_of;
+  return Status::InvalidArgument(
+      "lsn_in_future", fmt::format("as_of_lsn is {}, the newest visible LSN is {}", as_of->value,
+                                   view.visible.value));
+}
+
+std::optional<std::string_view> FieldValue(const RowView& row, const Field& field) {
+  switch (field.kind) {
+    case Field::Kind::kAccountId:
+      return row.account_id;
+    case Field::Kind::kSubscriptionId:
+      return row.subscription_id;
+    case Field::Kind::kProductId:
+      return row.product_id;
+    case Field::Kind::kMeterId:
+      return row.meter_id;
+    case Field::Kind::kModelId:
+      return row.model_id;
+    case Field::Kind::kSource:
+      return row.source;
+    case Field::Kind::kUnit:
+      return row.unit;
+    case Field::Kind::kKind:
+      return EventKindName(row.kind);
+    case Field::Kind::kDimension:
+      return row.Dimension(field.dimension);
+    case Field::Kind::kHourStartMs:
+    case Field::Kind::kDay:
+      break;
+  }
+  TALLY_CHECK(false);
+}
+
+bool IsBucket(const Field& field) {
+  return field.kind == Field::Kind::kHourStartMs || field.kind == Field::Kind::kDay;
+}
+
+int64_t BucketStartMs(const RowView& row, const Field& field) {
+  TALLY_CHECK(IsBucket(field));
+  const int64_t width = field.kind == Field::Kind::kDay ? kDayMs : kHourMs;
+  const int64_t into = row.timestamp_ms % width;
+  return row.timestamp_ms - (into < 0 ? into + width : into);
+}
+
+bool RowFilter::Matches(const RowView& row) const {
+  if (row.timestamp_ms < from_ms_ || row.timestamp_ms >= to_ms_) return false;
+  return std::ranges::all_of(filters_, [&](const Filter& filter) {
+    const auto value = FieldValue(row, filter.field);
+    return value.has_value() && std::ranges::find(filter.values, *value) != filter.values.end();
+  });
+}
+
+Status RowFilter::Check() const {
+  for (const Filter& filter : filters_) {
+    if (IsBucket(filter.field)) {
+      return Status::InvalidArgument("invalid_filter", "'" + filter.field.Name() +
+                                                           "' is a time bucket; use from and to");
+    }
+  }
+  return Status::Ok();
+}
+
+}  // namespace tallystick

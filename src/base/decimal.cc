@@ -1,24 +1,25 @@
 #include "base/decimal.h"
 
-#include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 
 namespace tallystick {
 namespace {
 
-constexpr uint64_t PowerOfTen(int exponent) {
-  uint64_t power = 1;
-  while (exponent-- > 0) power *= 10;
-  return power;
-}
+constexpr std::array<uint64_t, Quantity::kScaleMax + 1> kPowersOfTen = {
+    1ull,         10ull,         100ull,         1'000ull,         10'000ull,
+    100'000ull,   1'000'000ull,  10'000'000ull,  100'000'000ull,   1'000'000'000ull,
+    10'000'000'000ull, 100'000'000'000ull, 1'000'000'000'000ull};
+constexpr uint64_t kTenTo19 = 10'000'000'000'000'000'000ull;  // the largest power in 64 bits
+constexpr size_t kDigitsMax = 5 * 19;                         // 2^256 has 78
 
-void AddLimbs(std::array<uint64_t, 4>& to, const std::array<uint64_t, 4>& from) {
-  unsigned carry = 0;
-  for (size_t i = 0; i < to.size(); ++i) {
-    const uint128 sum = static_cast<uint128>(to[i]) + from[i] + carry;
-    to[i] = static_cast<uint64_t>(sum);
-    carry = static_cast<unsigned>(sum >> 64);
+void AddLimbs(std::array<uint64_t, 4>& to, const std::array<uint64_t, 4>& other) {
+  uint128 carry = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    carry += uint128{to[i]} + other[i];
+    to[i] = static_cast<uint64_t>(carry);
+    carry >>= 64;
   }
 }
 
@@ -27,59 +28,67 @@ void Negate(std::array<uint64_t, 4>& limbs) {
   AddLimbs(limbs, {1, 0, 0, 0});
 }
 
+// Divides in place; returns the remainder.
+uint64_t DivideByTenTo19(std::array<uint64_t, 4>& limbs) {
+  uint128 rest = 0;
+  for (size_t i = 4; i-- > 0;) {
+    rest = (rest << 64) | limbs[i];
+    limbs[i] = static_cast<uint64_t>(rest / kTenTo19);
+    rest %= kTenTo19;
+  }
+  return static_cast<uint64_t>(rest);
+}
+
 }  // namespace
 
 void ExactSum::Add(const Quantity& quantity) {
   TALLY_CHECK(quantity.scale <= Quantity::kScaleMax);
-  const uint64_t factor = PowerOfTen(Quantity::kScaleMax - quantity.scale);
-  uint128 magnitude = static_cast<uint128>(quantity.mantissa);
-  if (quantity.mantissa < 0) magnitude = -magnitude;
-  const uint128 low = static_cast<uint128>(static_cast<uint64_t>(magnitude)) * factor;
-  const uint128 high =
-      static_cast<uint128>(static_cast<uint64_t>(magnitude >> 64)) * factor + (low >> 64);
-  std::array<uint64_t, 4> product = {static_cast<uint64_t>(low), static_cast<uint64_t>(high),
-                                     static_cast<uint64_t>(high >> 64), 0};
-  if (quantity.mantissa < 0) Negate(product);
-  AddLimbs(limbs_, product);
+  const bool negative = quantity.mantissa < 0;
+  const auto mantissa = static_cast<uint128>(quantity.mantissa);
+  const uint128 magnitude = negative ? -mantissa : mantissa;
+  const uint64_t factor = kPowersOfTen[Quantity::kScaleMax - quantity.scale];
+  const uint128 low = uint128{static_cast<uint64_t>(magnitude)} * factor;
+  const uint128 high = (magnitude >> 64) * factor + (low >> 64);
+  std::array<uint64_t, 4> term = {static_cast<uint64_t>(low), static_cast<uint64_t>(high),
+                                  static_cast<uint64_t>(high >> 64), 0};
+  if (negative) Negate(term);
+  AddLimbs(limbs_, term);
 }
 
 void ExactSum::Add(const ExactSum& other) { AddLimbs(limbs_, other.limbs_); }
 
-bool ExactSum::IsZero() const {
-  return std::ranges::all_of(limbs_, [](uint64_t limb) { return limb == 0; });
+bool ExactSum::IsZero() const { return limbs_ == std::array<uint64_t, 4>{}; }
+
+std::string ExactSum::ToString() const {
+  std::array<uint64_t, 4> rest = limbs_;
+  const bool negative = (rest[3] >> 63) != 0;
+  if (negative) Negate(rest);
+
+  std::array<char, kDigitsMax> digits;  // least significant first
+  size_t count = 0;
+  while (rest != std::array<uint64_t, 4>{}) {
+    uint64_t part = DivideByTenTo19(rest);
+    for (int i = 0; i < 19; ++i, part /= 10) digits[count++] = static_cast<char>('0' + part % 10);
+  }
+  while (count < Quantity::kScaleMax + 1) digits[count++] = '0';
+  while (count > Quantity::kScaleMax + 1 && digits[count - 1] == '0') --count;
+
+  std::string out = negative ? "-" : "";
+  out.append(std::reverse_iterator(digits.begin() + count),
+             std::reverse_iterator(digits.begin() + Quantity::kScaleMax));
+  size_t last = 0;
+  while (last < Quantity::kScaleMax && digits[last] == '0') ++last;
+  if (last == Quantity::kScaleMax) return out;
+  out += '.';
+  out.append(std::reverse_iterator(digits.begin() + Quantity::kScaleMax),
+             std::reverse_iterator(digits.begin() + last));
+  return out;
 }
 
 ExactSum ExactSum::FromLimbs(const std::array<uint64_t, 4>& limbs) {
   ExactSum sum;
   sum.limbs_ = limbs;
   return sum;
-}
-
-std::string ExactSum::ToString() const {
-  std::array<uint64_t, 4> rest = limbs_;
-  const bool negative = (rest[3] >> 63) != 0;
-  if (negative) Negate(rest);
-  // Long division by ten, digits from the last; 2^256 has 78.
-  char digits[96];
-  char* at = digits + sizeof digits;
-  int count = 0;
-  bool significant = false;  // a digit behind the point that must be printed was seen
-  auto nonzero = [&] { return std::ranges::any_of(rest, [](uint64_t limb) { return limb != 0; }); };
-  do {
-    uint128 remainder = 0;
-    for (size_t i = rest.size(); i-- > 0;) {
-      const uint128 part = (remainder << 64) | rest[i];
-      rest[i] = static_cast<uint64_t>(part / 10);
-      remainder = part % 10;
-    }
-    const int digit = static_cast<int>(remainder);
-    if (count == Quantity::kScaleMax && significant) *--at = '.';
-    significant = significant || digit != 0;
-    if (significant || count >= Quantity::kScaleMax) *--at = static_cast<char>('0' + digit);
-    ++count;
-  } while (nonzero() || count <= Quantity::kScaleMax);
-  if (negative) *--at = '-';
-  return std::string(at, digits + sizeof digits);
 }
 
 }  // namespace tallystick

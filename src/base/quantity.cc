@@ -1,135 +1,140 @@
 #include "tallystick/quantity.h"
 
-#include <algorithm>
-
-#include "base/check.h"
+#include "base/decimal.h"
 
 namespace tallystick {
 namespace {
 
-constexpr uint128 kMagnitudeMax = static_cast<uint128>(1) << 127;  // of the negative end
-
-Status Invalid(std::string_view token, std::string_view why) {
-  return Status::InvalidArgument("invalid_quantity",
-                                 "'" + std::string(token.substr(0, 64)) + "' is no number: " +
-                                     std::string(why));
-}
+constexpr size_t kMantissaDigitsMax = 39;  // of 2^127
+constexpr size_t kShownBytesMax = 64;
+// Where an exponent is cut off. Far above any token's length, so that a sum with one stays on its side.
+constexpr int64_t kExponentMax = int64_t{1} << 60;
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
-// The token's parts, by JSON's grammar for numbers.
-struct Parts {
+// The parts of a JSON number: [-] integer [. fraction] [e exponent].
+struct NumberToken {
   bool negative = false;
-  std::string_view whole;
+  std::string_view integer;
   std::string_view fraction;
-  int64_t exponent = 0;  // clamped far beyond anything that fits
+  int64_t exponent = 0;  // cut off at +-kExponentMax
+
+  size_t digits() const { return integer.size() + fraction.size(); }
+  char digit(size_t index) const {
+    return index < integer.size() ? integer[index] : fraction[index - integer.size()];
+  }
 };
 
-std::string_view TakeDigits(std::string_view& rest) {
-  const size_t n = static_cast<size_t>(std::ranges::find_if_not(rest, IsDigit) - rest.begin());
-  const std::string_view digits = rest.substr(0, n);
-  rest.remove_prefix(n);
-  return digits;
+std::string_view TakeDigits(std::string_view text, size_t& at) {
+  const size_t begin = at;
+  while (at < text.size() && IsDigit(text[at])) ++at;
+  return text.substr(begin, at - begin);
 }
 
-const char* Split(std::string_view token, Parts* parts) {
-  std::string_view rest = token;
-  if (!rest.empty() && rest.front() == '-') {
-    parts->negative = true;
-    rest.remove_prefix(1);
+bool TakeExponent(std::string_view text, size_t& at, int64_t& exponent) {
+  bool negative = false;
+  if (at < text.size() && (text[at] == '+' || text[at] == '-')) negative = text[at++] == '-';
+  const std::string_view digits = TakeDigits(text, at);
+  if (digits.empty()) return false;
+  for (const char c : digits) {
+    exponent = exponent * 10 + (c - '0');
+    if (exponent > kExponentMax) exponent = kExponentMax;
   }
-  parts->whole = TakeDigits(rest);
-  if (parts->whole.empty()) return "digits are missing";
-  if (parts->whole.size() > 1 && parts->whole.front() == '0') return "it has a leading zero";
-  if (!rest.empty() && rest.front() == '.') {
-    rest.remove_prefix(1);
-    parts->fraction = TakeDigits(rest);
-    if (parts->fraction.empty()) return "digits are missing behind the point";
+  if (negative) exponent = -exponent;
+  return true;
+}
+
+bool SplitToken(std::string_view text, NumberToken& number) {
+  size_t at = 0;
+  if (at < text.size() && text[at] == '-') {
+    number.negative = true;
+    ++at;
   }
-  if (!rest.empty() && (rest.front() == 'e' || rest.front() == 'E')) {
-    rest.remove_prefix(1);
-    bool negative = false;
-    if (!rest.empty() && (rest.front() == '+' || rest.front() == '-')) {
-      negative = rest.front() == '-';
-      rest.remove_prefix(1);
-    }
-    const std::string_view digits = TakeDigits(rest);
-    if (digits.empty()) return "digits are missing in the exponent";
-    constexpr int64_t kClamp = int64_t{1} << 40;  // longer than any token
-    for (char c : digits) parts->exponent = std::min(parts->exponent * 10 + (c - '0'), kClamp);
-    if (negative) parts->exponent = -parts->exponent;
+  number.integer = TakeDigits(text, at);
+  if (number.integer.empty()) return false;
+  if (number.integer.size() > 1 && number.integer[0] == '0') return false;
+  if (at < text.size() && text[at] == '.') {
+    ++at;
+    number.fraction = TakeDigits(text, at);
+    if (number.fraction.empty()) return false;
   }
-  return rest.empty() ? nullptr : "there are characters that do not belong to it";
+  if (at < text.size() && (text[at] == 'e' || text[at] == 'E')) {
+    ++at;
+    if (!TakeExponent(text, at, number.exponent)) return false;
+  }
+  return at == text.size();
+}
+
+Status Refuse(std::string_view reason, std::string_view why, std::string_view token) {
+  std::string message("quantity ");
+  for (const char c : token.substr(0, kShownBytesMax)) {
+    message += c >= 0x20 && c < 0x7f ? c : '?';
+  }
+  if (token.size() > kShownBytesMax) message += "...";
+  message += ": ";
+  message += why;
+  return Status::InvalidArgument(reason, message);
+}
+
+Status OutOfRange(std::string_view token) {
+  return Refuse("quantity_out_of_range", "does not fit 128 bits", token);
 }
 
 }  // namespace
 
-Quantity Quantity::Normalized(int128 mantissa, uint8_t scale) {
-  if (mantissa == 0) return {0, 0};
-  while (scale > 0 && mantissa % 10 == 0) {
-    mantissa /= 10;
-    --scale;
-  }
-  return {mantissa, scale};
-}
-
 Result<Quantity> Quantity::Parse(std::string_view token) {
-  Parts parts;
-  if (const char* fault = Split(token, &parts)) return Invalid(token, fault);
+  NumberToken number;
+  if (!SplitToken(token, number)) return Refuse("invalid_quantity", "not a number", token);
 
-  // Significant digits are those between the first and the last that is not zero.
-  auto digit = [&](size_t i) {
-    return i < parts.whole.size() ? parts.whole[i] : parts.fraction[i - parts.whole.size()];
-  };
-  size_t begin = 0, end = parts.whole.size() + parts.fraction.size();
-  const int64_t point = static_cast<int64_t>(parts.whole.size()) + parts.exponent;
-  while (begin < end && digit(begin) == '0') ++begin;
-  while (end > begin && digit(end - 1) == '0') --end;
+  // What counts is the run from the first to the last digit that is not zero, and its power of ten.
+  size_t begin = 0;
+  size_t end = number.digits();
+  while (begin < end && number.digit(begin) == '0') ++begin;
+  while (end > begin && number.digit(end - 1) == '0') --end;
   if (begin == end) return Quantity{};
+  const int64_t power =
+      number.exponent + static_cast<int64_t>(number.integer.size()) - static_cast<int64_t>(end);
+  if (power < -kScaleMax) {
+    return Refuse("quantity_too_precise", "has more than 12 decimals", token);
+  }
+  const int64_t zeros = power > 0 ? power : 0;
+  if (end - begin > kMantissaDigitsMax ||
+      zeros > static_cast<int64_t>(kMantissaDigitsMax - (end - begin))) {
+    return OutOfRange(token);
+  }
 
-  const int64_t scale = static_cast<int64_t>(end) - point;  // decimals needed
-  if (scale > kScaleMax) {
-    return Status::InvalidArgument("quantity_too_precise",
-                                   "'" + std::string(token.substr(0, 64)) +
-                                       "' needs more than 12 decimals");
-  }
-  const Status out_of_range = Status::InvalidArgument(
-      "quantity_out_of_range",
-      "'" + std::string(token.substr(0, 64)) + "' does not fit 128 bits");
-  const int64_t zeros = std::max<int64_t>(-scale, 0);  // behind the significant digits
-  if (static_cast<int64_t>(end - begin) + zeros > 39) return out_of_range;  // 2^127 has 39 digits
   uint128 magnitude = 0;
-  auto push = [&](unsigned value) {
-    if (magnitude > (kMagnitudeMax - value) / 10) return false;
-    magnitude = magnitude * 10 + value;
-    return true;
-  };
-  for (size_t i = begin; i < end; ++i) {
-    if (!push(static_cast<unsigned>(digit(i) - '0'))) return out_of_range;
+  for (size_t i = begin; i < end + static_cast<size_t>(zeros); ++i) {
+    const auto digit = static_cast<unsigned>(i < end ? number.digit(i) - '0' : 0);
+    if (__builtin_mul_overflow(magnitude, uint128{10}, &magnitude) ||
+        __builtin_add_overflow(magnitude, uint128{digit}, &magnitude)) {
+      return OutOfRange(token);
+    }
   }
-  for (int64_t i = 0; i < zeros; ++i) {
-    if (!push(0)) return out_of_range;
-  }
-  if (!parts.negative && magnitude == kMagnitudeMax) return out_of_range;
-  const int128 mantissa = static_cast<int128>(parts.negative ? -magnitude : magnitude);
-  return Quantity{mantissa, static_cast<uint8_t>(std::max<int64_t>(scale, 0))};
+  const uint128 limit = (uint128{1} << 127) - (number.negative ? 0 : 1);
+  if (magnitude > limit) return OutOfRange(token);
+  Quantity quantity;
+  quantity.mantissa = static_cast<int128>(number.negative ? -magnitude : magnitude);
+  quantity.scale = static_cast<uint8_t>(power < 0 ? -power : 0);
+  return quantity;
 }
 
 std::string Quantity::ToString() const {
-  TALLY_CHECK(scale <= kScaleMax);
-  uint128 magnitude = static_cast<uint128>(mantissa);
-  if (mantissa < 0) magnitude = -magnitude;
-  char digits[48];
-  char* at = digits + sizeof digits;
-  int count = 0;
-  do {
-    if (count == scale && count > 0) *--at = '.';
-    *--at = static_cast<char>('0' + static_cast<int>(magnitude % 10));
-    magnitude /= 10;
-    ++count;
-  } while (magnitude != 0 || count <= scale);
-  if (mantissa < 0) *--at = '-';
-  return std::string(at, digits + sizeof digits);
+  ExactSum sum;
+  sum.Add(*this);
+  return sum.ToString();
+}
+
+Quantity Quantity::Normalized(int128 mantissa, uint8_t scale) {
+  if (mantissa == 0) return {};
+  // 64-bit division is many times cheaper than 128-bit.
+  if (mantissa == static_cast<int64_t>(mantissa)) {
+    auto small = static_cast<int64_t>(mantissa);
+    for (; scale > 0 && small % 10 == 0; --scale) small /= 10;
+    return {small, scale};
+  }
+  for (; scale > 0 && mantissa % 10 == 0; --scale) mantissa /= 10;
+  return {mantissa, scale};
 }
 
 }  // namespace tallystick

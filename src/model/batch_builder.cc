@@ -1,3 +1,9 @@
+// Builds a request's records in place.
+//
+// Invariants:
+//   1. The records of all entries that are not rejected outright fill records() exactly, in order.
+//   2. Each rejection has one entry that names it, and one rejected id (empty if deferred: the record
+//      has the id).
 #include "model/batch_builder.h"
 
 #include "base/check.h"
@@ -5,44 +11,55 @@
 #include "model/identity.h"
 
 namespace tallystick {
+namespace {
+
+// Offsets are 32 bits wide. A batch of this size is refused as a whole later, by any option.
+constexpr size_t kRecordsBytesMax = size_t{1} << 30;
+
+}  // namespace
 
 Batch BatchBuilder::Make(IdentityScope scope, const EventLimits& limits) {
   return Batch(std::make_unique<BatchBuilder>(scope, limits));
 }
 
-void BatchBuilder::AddRejected(std::string_view event_id, Rejection rejection) {
-  Entry& entry = entries_.emplace_back();
-  entry.rejection = static_cast<uint32_t>(rejections_.size());
-  rejections_.push_back(std::move(rejection));
-  rejected_ids_.emplace_back(event_id);
-}
-
 void BatchBuilder::Add(const EventView& event, std::optional<Rejection> deferred) {
-  if (auto rejection = CheckEventShape(event)) {
-    return AddRejected(event.event_id, *std::move(rejection));
+  if (auto bad = CheckEventShape(event)) return AddRejected(event.event_id, *std::move(bad));
+  if (records_.size() > kRecordsBytesMax) {
+    return AddRejected(event.event_id, {"batch_too_large", "events", "the batch is too large"});
   }
-  if (!deferred.has_value()) deferred = CheckEventOptions(event, limits_);
-
   Entry entry;
   entry.offset = static_cast<uint32_t>(records_.size());
   records_.resize(records_.size() + kRecordHeaderBytes);
   EncodeCanonical(event, records_);
   entry.bytes = static_cast<uint32_t>(records_.size() - entry.offset);
-  StoreFixed<uint32_t>(records_.data() + entry.offset, entry.bytes - kRecordHeaderBytes);
-  records_[entry.offset + 4] = static_cast<std::byte>(Disposition::kCounted);
+  std::byte* header = records_.data() + entry.offset;
+  StoreFixed<uint32_t>(header, entry.bytes - kRecordHeaderBytes);
+  header[4] = static_cast<std::byte>(Disposition::kCounted);
+
   entry.id_hash = IdHash(scope_, event.account_id, event.event_id);
   entry.payload_hash = PayloadHash(canonical(entry));
   entry.timestamp_ms = event.timestamp_ms;
-  if (deferred.has_value()) {
+  if (!deferred) deferred = CheckEventOptions(event, limits_);
+  if (deferred) {
     entry.rejection = static_cast<uint32_t>(rejections_.size());
     rejections_.push_back(*std::move(deferred));
-    rejected_ids_.emplace_back(event.event_id);
+    rejected_ids_.emplace_back();
   }
   entries_.push_back(entry);
 }
 
+void BatchBuilder::AddRejected(std::string_view event_id, Rejection rejection) {
+  Entry entry;
+  entry.offset = static_cast<uint32_t>(records_.size());
+  entry.rejection = static_cast<uint32_t>(rejections_.size());
+  rejections_.push_back(std::move(rejection));
+  rejected_ids_.emplace_back(event_id);
+  entries_.push_back(entry);
+}
+
 std::string_view BatchBuilder::event_id(size_t index) const {
-  const Entry& entry = entries_.at(index);
+  TALLY_CHECK(index < entries_.size());
+  const Entry& entry = entries_[index];
   return entry.rejected() ? std::string_view(rejected_ids_[entry.rejection])
                           : CanonicalEventId(canonical(entry));
 }

@@ -1,25 +1,22 @@
 #include "tallystick/event.h"
 
-#include <iterator>
-
-#include "base/check.h"
-
 namespace tallystick {
-namespace {
-
-constexpr std::string_view kNames[] = {"Usage", "Correction", "Retraction"};
-
-}  // namespace
 
 std::string_view EventKindName(EventKind kind) {
-  const auto index = static_cast<size_t>(kind);
-  TALLY_CHECK(index < std::size(kNames));
-  return kNames[index];
+  switch (kind) {
+    case EventKind::kUsage:
+      return "Usage";
+    case EventKind::kCorrection:
+      return "Correction";
+    case EventKind::kRetraction:
+      return "Retraction";
+  }
+  return "Unknown";
 }
 
 std::optional<EventKind> EventKindFromName(std::string_view name) {
-  for (size_t i = 0; i < std::size(kNames); ++i) {
-    if (kNames[i] == name) return static_cast<EventKind>(i);
+  for (const EventKind kind : {EventKind::kUsage, EventKind::kCorrection, EventKind::kRetraction}) {
+    if (EventKindName(kind) == name) return kind;
   }
   return std::nullopt;
 }

@@ -1,114 +1,206 @@
 #include "model/event_check.h"
 
-#include <algorithm>
+#include <fmt/format.h>
+
 #include <array>
 #include <cstring>
 
 namespace tallystick {
 namespace {
 
-Rejection Reject(std::string_view code, std::string_view field, std::string message) {
-  return {std::string(code), std::string(field), std::move(message)};
+constexpr size_t kShownBytesMax = 64;
+
+// --- Text ---
+
+constexpr uint64_t kEach = 0x0101010101010101ull;  // times b: b in each byte
+constexpr uint64_t kHighBits = kEach * 0x80;
+
+// True if each of the eight bytes is 0x20..0x7e.
+bool IsPlainWord(uint64_t word) {
+  const uint64_t below_space = (word - kEach * 0x20) & ~word & kHighBits;
+  const uint64_t deletes = word ^ kEach * 0x7f;
+  const uint64_t is_delete = (deletes - kEach) & ~deletes & kHighBits;
+  return ((word & kHighBits) | below_space | is_delete) == 0;
 }
 
-// For messages: cut, and without what a terminal or a log would choke on.
-std::string Quoted(std::string_view value) {
-  std::string out = "'";
-  for (char c : value.substr(0, 64)) {
-    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+template <typename T>
+T LoadText(const char* in) {
+  T value;
+  std::memcpy(&value, in, sizeof value);
+  return value;
+}
+
+// True if all of it is 0x20..0x7e: what nearly every text is, and what needs no closer look. The last
+// word overlaps the one before it.
+bool IsPlainText(std::string_view text) {
+  const char* data = text.data();
+  const size_t size = text.size();
+  if (size >= 8) {
+    for (size_t at = 0; at + 8 < size; at += 8) {
+      if (!IsPlainWord(LoadText<uint64_t>(data + at))) return false;
+    }
+    return IsPlainWord(LoadText<uint64_t>(data + size - 8));
   }
-  while (!out.empty() && (static_cast<unsigned char>(out.back()) & 0xc0) == 0x80) out.pop_back();
-  if (static_cast<unsigned char>(out.back()) >= 0xc0) out.pop_back();
-  out += value.size() > 64 ? "...'" : "'";
+  if (size >= 4) {
+    return IsPlainWord(uint64_t{LoadText<uint32_t>(data)} << 32 |
+                       LoadText<uint32_t>(data + size - 4));
+  }
+  for (const char c : text) {
+    if (c < 0x20 || c == 0x7f) return false;
+  }
+  return true;
+}
+
+// Bytes of the UTF-8 character at the front of `text` (not empty) as RFC 3629 has it: no surrogates, no
+// overlong forms, nothing above U+10FFFF. 0 if there is none.
+size_t CharacterBytes(std::string_view text) {
+  const auto first = static_cast<uint8_t>(text[0]);
+  if (first < 0x80) return 1;
+  if (first < 0xc2 || first > 0xf4) return 0;
+  const size_t bytes = first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+  if (text.size() < bytes) return 0;
+  const auto second = static_cast<uint8_t>(text[1]);
+  uint8_t low = 0x80;
+  uint8_t high = 0xbf;
+  if (first == 0xe0) low = 0xa0;
+  if (first == 0xed) high = 0x9f;
+  if (first == 0xf0) low = 0x90;
+  if (first == 0xf4) high = 0x8f;
+  if (second < low || second > high) return 0;
+  for (size_t i = 2; i < bytes; ++i) {
+    if ((static_cast<uint8_t>(text[i]) & 0xc0) != 0x80) return 0;
+  }
+  return bytes;
+}
+
+// C0, DEL and C1 (U+0080..U+009F). `text` begins with a character.
+bool IsControl(std::string_view text) {
+  const auto first = static_cast<uint8_t>(text[0]);
+  return first < 0x20 || first == 0x7f ||
+         (first == 0xc2 && static_cast<uint8_t>(text[1]) < 0xa0);
+}
+
+enum class Controls : bool { kRefused, kAllowed };
+
+// The code of what is wrong with it; empty if nothing.
+std::string_view TextFault(std::string_view text, Controls controls) {
+  if (IsPlainText(text)) return {};
+  while (!text.empty()) {
+    const size_t bytes = CharacterBytes(text);
+    if (bytes == 0) return "invalid_utf8";
+    if (controls == Controls::kRefused && IsControl(text)) return "control_character";
+    text.remove_prefix(bytes);
+  }
+  return {};
+}
+
+// Fit to be shown in a message: cut at the start of a character, and '?' for what is not printable.
+std::string Shown(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t bytes = CharacterBytes(text);
+    const size_t step = bytes == 0 ? 1 : bytes;
+    if (out.size() + step > kShownBytesMax) return out + "...";
+    if (bytes == 0 || IsControl(text)) {
+      out += '?';
+    } else {
+      out += text.substr(0, bytes);
+    }
+    text.remove_prefix(step);
+  }
   return out;
 }
 
-enum class TextFault : uint8_t { kNone, kControl, kInvalid };
+// --- Rejections ---
 
-// Eight bytes at a time as long as they are printable ASCII.
-bool StartsPlain(const char* at) {
-  uint64_t word;
-  std::memcpy(&word, at, sizeof word);
-  constexpr uint64_t kOnes = 0x0101010101010101, kHigh = 0x8080808080808080;
-  const uint64_t below_space = (word - kOnes * 0x20) & ~word;
-  const uint64_t is_delete = (word ^ (kOnes * 0x7f));
-  const uint64_t has_delete = (is_delete - kOnes) & ~is_delete;
-  return ((word | below_space | has_delete) & kHigh) == 0;
+Rejection TooLong(std::string_view field, std::string_view value, size_t bytes_max) {
+  return {"too_long", std::string(field),
+          fmt::format("{} has {} bytes, more than {}: \"{}\"", field, value.size(), bytes_max,
+                      Shown(value))};
 }
 
-// One sequence of UTF-8 at `at`, by table 3-7 of the Unicode standard; 0 if there is none.
-size_t SequenceBytes(const unsigned char* at, size_t left) {
-  auto continues = [&](size_t i, unsigned char low = 0x80, unsigned char high = 0xbf) {
-    return i < left && at[i] >= low && at[i] <= high;
-  };
-  const unsigned char first = at[0];
-  if (first < 0x80) return 1;
-  if (first >= 0xc2 && first <= 0xdf) return continues(1) ? 2 : 0;
-  if (first >= 0xe0 && first <= 0xef) {
-    const unsigned char low = first == 0xe0 ? 0xa0 : 0x80;
-    const unsigned char high = first == 0xed ? 0x9f : 0xbf;  // no surrogates
-    return continues(1, low, high) && continues(2) ? 3 : 0;
-  }
-  if (first >= 0xf0 && first <= 0xf4) {
-    const unsigned char low = first == 0xf0 ? 0x90 : 0x80;
-    const unsigned char high = first == 0xf4 ? 0x8f : 0xbf;
-    return continues(1, low, high) && continues(2) && continues(3) ? 4 : 0;
-  }
-  return 0;
+Rejection BadText(std::string_view code, std::string_view field, std::string_view value) {
+  return {std::string(code), std::string(field),
+          fmt::format("{} {}: \"{}\"", field,
+                      code == "invalid_utf8" ? "is not valid UTF-8" : "has a control character",
+                      Shown(value))};
 }
 
-TextFault CheckText(std::string_view text) {
-  TextFault fault = TextFault::kNone;
-  size_t i = 0;
-  while (i < text.size()) {
-    if (text.size() - i >= 8 && StartsPlain(text.data() + i)) {
-      i += 8;
-      continue;
+std::optional<Rejection> CheckText(std::string_view field, std::string_view value, size_t bytes_max,
+                                   Controls controls) {
+  if (value.size() > bytes_max) return TooLong(field, value, bytes_max);
+  const std::string_view fault = TextFault(value, controls);
+  if (fault.empty()) return std::nullopt;
+  return BadText(fault, field, value);
+}
+
+// --- The parts of an event ---
+
+struct NamedText {
+  std::string_view field;
+  std::string_view value;
+};
+constexpr size_t kRequiredIds = 4;
+constexpr size_t kNamesMax = 9;
+
+// Everything that is held to the rules of an id; the required ones come first.
+class Names {
+ public:
+  explicit Names(const EventView& event)
+      : names_{{{"event_id", event.event_id},
+                {"account_id", event.account_id},
+                {"product_id", event.product_id},
+                {"meter_id", event.meter_id},
+                {"unit", event.unit},
+                {"source", event.source}}} {
+    if (event.subscription_id) names_[count_++] = {"subscription_id", *event.subscription_id};
+    if (event.model_id) names_[count_++] = {"model_id", *event.model_id};
+    if (event.correction_ref) {
+      names_[count_++] = {"correction_ref.original_event_id",
+                          event.correction_ref->original_event_id};
     }
-    const auto* at = reinterpret_cast<const unsigned char*>(text.data()) + i;
-    const size_t bytes = SequenceBytes(at, text.size() - i);
-    if (bytes == 0) return TextFault::kInvalid;
-    const bool c1 = bytes == 2 && at[0] == 0xc2 && at[1] < 0xa0;
-    if (c1 || at[0] < 0x20 || at[0] == 0x7f) fault = TextFault::kControl;
-    i += bytes;
   }
-  return fault;
-}
+  std::span<const NamedText> All() const { return {names_.data(), count_}; }
+  std::span<const NamedText> Required() const { return {names_.data(), kRequiredIds}; }
 
-std::optional<Rejection> CheckBytes(std::string_view field, std::string_view value, size_t bytes_max,
-                                    bool control_allowed) {
-  if (value.size() > bytes_max) {
-    return Reject("too_long", field,
-                  std::string(field) + " has " + std::to_string(value.size()) +
-                      " bytes, at most " + std::to_string(bytes_max) + " are taken: " + Quoted(value));
+ private:
+  std::array<NamedText, kNamesMax> names_;
+  size_t count_ = 6;
+};
+
+std::optional<Rejection> CheckNames(const EventView& event) {
+  const Names names(event);
+  for (const NamedText& name : names.Required()) {
+    if (name.value.empty()) {
+      return Rejection{"missing_field", std::string(name.field),
+                       fmt::format("{} is missing or empty", name.field)};
+    }
   }
-  switch (CheckText(value)) {
-    case TextFault::kNone:
-      return std::nullopt;
-    case TextFault::kInvalid:
-      return Reject("invalid_utf8", field, std::string(field) + " is not valid UTF-8");
-    case TextFault::kControl:
-      if (control_allowed) return std::nullopt;
-      return Reject("control_character", field,
-                    std::string(field) + " has a control character: " + Quoted(value));
+  for (const NamedText& name : names.All()) {
+    if (auto bad = CheckText(name.field, name.value, kIdBytesHardMax, Controls::kRefused)) return bad;
   }
   return std::nullopt;
 }
 
 std::optional<Rejection> CheckDimensions(std::span<const Dimension> dimensions) {
   if (dimensions.size() > kDimensionsMax) {
-    return Reject("too_many_dimensions", "dimensions",
-                  "dimensions has " + std::to_string(dimensions.size()) + " keys, at most " +
-                      std::to_string(kDimensionsMax) + " are taken");
+    return Rejection{"too_many_dimensions", "dimensions",
+                     fmt::format("dimensions has {} keys, more than {}", dimensions.size(),
+                                 kDimensionsMax)};
   }
   for (size_t i = 0; i < dimensions.size(); ++i) {
-    const Dimension& d = dimensions[i];
-    if (auto bad = CheckBytes("dimensions", d.key, kDimensionKeyBytesMax, true)) return bad;
-    if (auto bad = CheckBytes("dimensions", d.value, kDimensionValueBytesMax, true)) return bad;
-    for (size_t k = 0; k < i; ++k) {
-      if (dimensions[k].key == d.key) {
-        return Reject("duplicate_dimension", "dimensions",
-                      "dimensions has the key " + Quoted(d.key) + " twice");
+    const auto& [key, value] = dimensions[i];
+    if (auto bad = CheckText("dimensions", key, kDimensionKeyBytesMax, Controls::kAllowed)) {
+      return bad;
+    }
+    if (value.size() > kDimensionValueBytesMax || !TextFault(value, Controls::kAllowed).empty()) {
+      return CheckText("dimensions." + Shown(key), value, kDimensionValueBytesMax,
+                       Controls::kAllowed);
+    }
+    for (size_t j = 0; j < i; ++j) {
+      if (dimensions[j].key == key) {
+        return Rejection{"duplicate_dimension", "dimensions",
+                         fmt::format("dimensions has the key \"{}\" twice", Shown(key))};
       }
     }
   }
@@ -116,85 +208,54 @@ std::optional<Rejection> CheckDimensions(std::span<const Dimension> dimensions) 
 }
 
 std::optional<Rejection> CheckCorrection(const EventView& event) {
-  if (!event.correction_ref) {
-    if (event.kind == EventKind::kUsage) return std::nullopt;
-    return Reject("correction_ref_required", "correction_ref",
-                  "correction_ref is required for kind " + std::string(EventKindName(event.kind)));
+  if (event.kind > EventKind::kRetraction) {
+    return Rejection{"invalid_kind", "kind",
+                     fmt::format("kind {} is not known", static_cast<int>(event.kind))};
   }
-  const CorrectionRefView& ref = *event.correction_ref;
-  if (auto bad = CheckBytes("correction_ref.original_event_id", ref.original_event_id,
-                            kIdBytesHardMax, false)) {
-    return bad;
+  if (event.correction_ref) {
+    return CheckText("correction_ref.reason", event.correction_ref->reason, kReasonBytesMax,
+                     Controls::kAllowed);
   }
-  return CheckBytes("correction_ref.reason", ref.reason, kReasonBytesMax, true);
-}
-
-struct NamedText {
-  std::string_view field;
-  std::optional<std::string_view> value;
-  bool required;
-};
-
-std::array<NamedText, 8> Ids(const EventView& event) {
-  return {{{"event_id", event.event_id, true},
-           {"account_id", event.account_id, true},
-           {"product_id", event.product_id, true},
-           {"meter_id", event.meter_id, true},
-           {"subscription_id", event.subscription_id, false},
-           {"model_id", event.model_id, false},
-           {"unit", event.unit, false},
-           {"source", event.source, false}}};
+  if (event.kind == EventKind::kUsage) return std::nullopt;
+  return Rejection{"correction_ref_required", "correction_ref",
+                   fmt::format("a {} needs a correction_ref", EventKindName(event.kind))};
 }
 
 }  // namespace
 
 std::optional<Rejection> CheckEventShape(const EventView& event) {
-  for (const NamedText& id : Ids(event)) {
-    if (!id.value) continue;
-    if (id.required && id.value->empty()) {
-      return Reject("missing_field", id.field, std::string(id.field) + " is missing or empty");
-    }
-    if (auto bad = CheckBytes(id.field, *id.value, kIdBytesHardMax, false)) return bad;
-  }
+  if (auto bad = CheckNames(event)) return bad;
   if (event.timestamp_ms <= 0) {
-    return Reject("invalid_timestamp", "timestamp_ms",
-                  "timestamp_ms is " + std::to_string(event.timestamp_ms) + ", must be > 0");
+    return Rejection{"invalid_timestamp", "timestamp_ms",
+                     fmt::format("timestamp_ms {} is not above zero", event.timestamp_ms)};
   }
-  if (event.quantity.scale > Quantity::kScaleMax ||
-      event.quantity != Quantity::Normalized(event.quantity.mantissa, event.quantity.scale)) {
-    return Reject("invalid_quantity", "quantity", "quantity is not in its normal form");
+  if (event.quantity.scale > Quantity::kScaleMax) {
+    return Rejection{"invalid_quantity", "quantity",
+                     fmt::format("quantity has scale {}, more than {}", event.quantity.scale,
+                                 Quantity::kScaleMax)};
   }
   if (auto bad = CheckDimensions(event.dimensions)) return bad;
   return CheckCorrection(event);
 }
 
 std::optional<Rejection> CheckEventOptions(const EventView& event, const EventLimits& limits) {
-  for (const NamedText& id : Ids(event)) {
-    if (!id.value || id.value->size() <= limits.id_bytes_max) continue;
-    return Reject("too_long", id.field,
-                  std::string(id.field) + " has " + std::to_string(id.value->size()) +
-                      " bytes, at most " + std::to_string(limits.id_bytes_max) +
-                      " are taken: " + Quoted(*id.value));
-  }
-  if (event.correction_ref &&
-      event.correction_ref->original_event_id.size() > limits.id_bytes_max) {
-    return Reject("too_long", "correction_ref.original_event_id",
-                  "correction_ref.original_event_id has more than " +
-                      std::to_string(limits.id_bytes_max) + " bytes");
+  for (const NamedText& name : Names(event).All()) {
+    if (name.value.size() > limits.id_bytes_max) {
+      return TooLong(name.field, name.value, limits.id_bytes_max);
+    }
   }
   return std::nullopt;
 }
 
 std::optional<Rejection> CheckEventClock(int64_t timestamp_ms, int64_t now_ms,
                                          const EventLimits& limits) {
-  // Compared as a difference: now + limit may not fit.
+  // Written so that no sum can overflow: both are above zero here, and a difference of such fits.
   if (timestamp_ms <= now_ms || timestamp_ms - now_ms <= limits.timestamp_ahead_ms_max) {
     return std::nullopt;
   }
-  return Reject("timestamp_in_future", "timestamp_ms",
-                "timestamp_ms is " + std::to_string(timestamp_ms) + ", more than " +
-                    std::to_string(limits.timestamp_ahead_ms_max) + " ms later than now (" +
-                    std::to_string(now_ms) + ")");
+  return Rejection{"timestamp_in_future", "timestamp_ms",
+                   fmt::format("timestamp_ms {} is more than {} ms ahead of {}", timestamp_ms,
+                               limits.timestamp_ahead_ms_max, now_ms)};
 }
 
 }  // namespace tallystick

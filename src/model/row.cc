@@ -1,35 +1,36 @@
+// The row codec. Invariants:
+//   1. Encode is a function of the event's value alone: same value, same bytes.
+//   2. Decode accepts exactly the bytes that Encode produces (limits of ingest apart), so whatever is
+//      accepted encodes to the same bytes again.
+//   3. Decode never reads outside its span and allocates nothing.
 #include "model/row.h"
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <limits>
 
 #include "base/check.h"
+#include "model/event_check.h"
 
 namespace tallystick {
 namespace {
 
 constexpr uint8_t kHasSubscription = 1;
 constexpr uint8_t kHasModel = 2;
-constexpr uint8_t kHasCorrection = 4;
-constexpr uint8_t kKnownFlags = kHasSubscription | kHasModel | kHasCorrection;
+constexpr uint8_t kHasCorrectionRef = 4;
+constexpr uint8_t kFlagsKnown = kHasSubscription | kHasModel | kHasCorrectionRef;
 
-// The fewest bytes that hold the value in two's complement; none for zero.
-uint8_t MantissaBytes(int128 value) {
-  if (value == 0) return 0;
-  const uint128 magnitude = static_cast<uint128>(value < 0 ? ~value : value);
+constexpr size_t kMantissaBytesAt = 2;
+static_assert(kCanonicalFixedBytes == 4 + sizeof(int64_t));
+
+// Fewest bytes that hold the value in two's complement; 0 for zero.
+size_t MantissaBytes(int128 mantissa) {
+  if (mantissa == 0) return 0;
+  const auto magnitude = static_cast<uint128>(mantissa ^ (mantissa >> 127));
   const auto high = static_cast<uint64_t>(magnitude >> 64);
   const auto low = static_cast<uint64_t>(magnitude);
-  const int bits = high != 0 ? 128 - __builtin_clzll(high) : low != 0 ? 64 - __builtin_clzll(low) : 0;
-  return static_cast<uint8_t>(bits / 8 + 1);
-}
-
-int128 LoadMantissa(ByteSpan bytes) {
-  if (bytes.empty()) return 0;
-  const bool negative = (static_cast<uint8_t>(bytes.back()) & 0x80) != 0;
-  int128 value = negative ? -1 : 0;
-  std::memcpy(&value, bytes.data(), bytes.size());
-  return value;
+  const int width = high != 0 ? 64 + std::bit_width(high) : std::bit_width(low);
+  return static_cast<size_t>(width) / 8 + 1;  // one more bit for the sign
 }
 
 size_t TextBytes(std::string_view text) { return VarintBytes(text.size()) + text.size(); }
@@ -40,61 +41,113 @@ std::byte* StoreText(std::byte* out, std::string_view text) {
   return out + text.size();
 }
 
-struct Sorted {
-  std::array<Dimension, 16> few;
-  std::vector<Dimension> many;
-  std::span<Dimension> all;
+// The dimensions in ascending order of their keys, without touching the caller's.
+class SortedDimensions {
+ public:
+  explicit SortedDimensions(std::span<const Dimension> dimensions) : count_(dimensions.size()) {
+    TALLY_CHECK(count_ <= kDimensionsMax);
+    for (size_t i = 0; i < count_; ++i) sorted_[i] = &dimensions[i];
+    const auto by_key = [](const Dimension* a, const Dimension* b) { return a->key < b->key; };
+    if (!std::is_sorted(sorted_.begin(), sorted_.begin() + count_, by_key)) {
+      std::sort(sorted_.begin(), sorted_.begin() + count_, by_key);
+    }
+  }
+  std::span<const Dimension* const> Get() const { return {sorted_.data(), count_}; }
+
+ private:
+  size_t count_;
+  std::array<const Dimension*, kDimensionsMax> sorted_;
 };
 
-void SortDimensions(std::span<const Dimension> dimensions, Sorted* sorted) {
-  if (dimensions.size() <= sorted->few.size()) {
-    sorted->all = std::span(sorted->few).first(dimensions.size());
-  } else {
-    sorted->many.resize(dimensions.size());
-    sorted->all = sorted->many;
+struct Shape {
+  Quantity quantity;
+  size_t mantissa_bytes = 0;
+  uint8_t flags = 0;
+  size_t bytes = 0;  // of the whole encoding
+};
+
+Shape Measure(const EventView& event) {
+  Shape shape;
+  shape.quantity = Quantity::Normalized(event.quantity.mantissa, event.quantity.scale);
+  shape.mantissa_bytes = MantissaBytes(shape.quantity.mantissa);
+  size_t bytes = kCanonicalFixedBytes + shape.mantissa_bytes + TextBytes(event.event_id) +
+                 TextBytes(event.account_id) + TextBytes(event.product_id) +
+                 TextBytes(event.meter_id) + TextBytes(event.unit) + TextBytes(event.source);
+  if (event.subscription_id) {
+    shape.flags |= kHasSubscription;
+    bytes += TextBytes(*event.subscription_id);
   }
-  std::ranges::copy(dimensions, sorted->all.begin());
-  if (sorted->all.size() > 1) std::ranges::sort(sorted->all, {}, &Dimension::key);
+  if (event.model_id) {
+    shape.flags |= kHasModel;
+    bytes += TextBytes(*event.model_id);
+  }
+  if (event.correction_ref) {
+    shape.flags |= kHasCorrectionRef;
+    bytes += TextBytes(event.correction_ref->original_event_id) +
+             TextBytes(event.correction_ref->reason);
+  }
+  bytes += VarintBytes(event.dimensions.size());
+  for (const Dimension& dimension : event.dimensions) {
+    bytes += TextBytes(dimension.key) + TextBytes(dimension.value);
+  }
+  shape.bytes = bytes;
+  return shape;
+}
+
+bool DecodeQuantity(uint8_t scale, ByteSpan bytes, Quantity* quantity) {
+  if (scale > Quantity::kScaleMax) return false;
+  uint128 value = 0;
+  for (size_t i = bytes.size(); i-- > 0;) value = value << 8 | std::to_integer<uint8_t>(bytes[i]);
+  if (!bytes.empty() && (bytes.back() & std::byte{0x80}) != std::byte{0} &&
+      bytes.size() < sizeof value) {
+    value |= ~uint128{0} << (8 * bytes.size());
+  }
+  *quantity = {static_cast<int128>(value), scale};
+  return MantissaBytes(quantity->mantissa) == bytes.size() &&
+         *quantity == Quantity::Normalized(quantity->mantissa, scale);
+}
+
+bool DecodeDimensions(Decoder& decoder, ByteSpan canonical, RowView* row) {
+  const uint64_t count = decoder.Varint();
+  if (count > decoder.remaining() / 2 || count > std::numeric_limits<uint32_t>::max()) return false;
+  row->dimension_count = static_cast<uint32_t>(count);
+  row->dimension_bytes = canonical.subspan(decoder.position());
+  std::string_view last_key;
+  for (uint64_t i = 0; i < count; ++i) {
+    const std::string_view key = decoder.Text();
+    decoder.Text();
+    if (!decoder.ok() || (i > 0 && key <= last_key)) return false;
+    last_key = key;
+  }
+  return decoder.ok() && decoder.remaining() == 0;
 }
 
 }  // namespace
 
+std::optional<std::string_view> RowView::Dimension(std::string_view key) const {
+  Decoder decoder(dimension_bytes);
+  for (uint32_t i = 0; i < dimension_count; ++i) {
+    const std::string_view found = decoder.Text();
+    const std::string_view value = decoder.Text();
+    if (found == key) return value;
+    if (found > key) break;
+  }
+  return std::nullopt;
+}
+
 void EncodeCanonical(const EventView& event, Bytes& out) {
-  const uint8_t mantissa_bytes = MantissaBytes(event.quantity.mantissa);
-  Sorted dimensions;
-  SortDimensions(event.dimensions, &dimensions);
-
-  size_t bytes = kCanonicalFixedBytes + mantissa_bytes + TextBytes(event.event_id) +
-                 TextBytes(event.account_id) + TextBytes(event.product_id) +
-                 TextBytes(event.meter_id) + TextBytes(event.unit) + TextBytes(event.source) +
-                 VarintBytes(dimensions.all.size());
-  uint8_t flags = 0;
-  if (event.subscription_id) {
-    flags |= kHasSubscription;
-    bytes += TextBytes(*event.subscription_id);
-  }
-  if (event.model_id) {
-    flags |= kHasModel;
-    bytes += TextBytes(*event.model_id);
-  }
-  if (event.correction_ref) {
-    flags |= kHasCorrection;
-    bytes += TextBytes(event.correction_ref->original_event_id) +
-             TextBytes(event.correction_ref->reason);
-  }
-  for (const Dimension& d : dimensions.all) bytes += TextBytes(d.key) + TextBytes(d.value);
-
+  const Shape shape = Measure(event);
   const size_t begin = out.size();
-  out.resize(begin + bytes);
+  out.resize(begin + shape.bytes);
   std::byte* at = out.data() + begin;
-  *at++ = static_cast<std::byte>(event.kind);
-  *at++ = static_cast<std::byte>(event.quantity.scale);
-  *at++ = static_cast<std::byte>(mantissa_bytes);
-  *at++ = static_cast<std::byte>(flags);
-  StoreFixed<int64_t>(at, event.timestamp_ms);
-  at += sizeof(int64_t);
-  std::memcpy(at, &event.quantity.mantissa, mantissa_bytes);
-  at += mantissa_bytes;
+  at[0] = static_cast<std::byte>(event.kind);
+  at[1] = static_cast<std::byte>(shape.quantity.scale);
+  at[kMantissaBytesAt] = static_cast<std::byte>(shape.mantissa_bytes);
+  at[3] = static_cast<std::byte>(shape.flags);
+  StoreFixed(at + 4, event.timestamp_ms);
+  at += kCanonicalFixedBytes;
+  std::memcpy(at, &shape.quantity.mantissa, shape.mantissa_bytes);
+  at += shape.mantissa_bytes;
   at = StoreText(at, event.event_id);
   at = StoreText(at, event.account_id);
   at = StoreText(at, event.product_id);
@@ -107,87 +160,72 @@ void EncodeCanonical(const EventView& event, Bytes& out) {
     at = StoreText(at, event.correction_ref->original_event_id);
     at = StoreText(at, event.correction_ref->reason);
   }
-  at = StoreVarint(at, dimensions.all.size());
-  for (const Dimension& d : dimensions.all) at = StoreText(StoreText(at, d.key), d.value);
+  at = StoreVarint(at, event.dimensions.size());
+  const SortedDimensions sorted(event.dimensions);
+  for (const Dimension* dimension : sorted.Get()) {
+    at = StoreText(at, dimension->key);
+    at = StoreText(at, dimension->value);
+  }
   TALLY_CHECK(at == out.data() + out.size());
 }
 
 bool DecodeCanonical(ByteSpan canonical, RowView* row) {
-  Decoder in(canonical);
-  const auto kind = in.Fixed<uint8_t>();
-  const auto scale = in.Fixed<uint8_t>();
-  const auto mantissa_bytes = in.Fixed<uint8_t>();
-  const auto flags = in.Fixed<uint8_t>();
-  row->timestamp_ms = in.Fixed<int64_t>();
-  if (!in.ok() || kind > 2 || scale > Quantity::kScaleMax || mantissa_bytes > 16 ||
-      (flags & ~kKnownFlags) != 0) {
+  *row = {};
+  Decoder decoder(canonical);
+  const auto kind = decoder.Fixed<uint8_t>();
+  const auto scale = decoder.Fixed<uint8_t>();
+  const auto mantissa_bytes = decoder.Fixed<uint8_t>();
+  const auto flags = decoder.Fixed<uint8_t>();
+  row->timestamp_ms = decoder.Fixed<int64_t>();
+  if (!decoder.ok() || kind > static_cast<uint8_t>(EventKind::kRetraction) ||
+      mantissa_bytes > sizeof(int128) || (flags & ~kFlagsKnown) != 0 || row->timestamp_ms <= 0) {
     return false;
   }
   row->kind = static_cast<EventKind>(kind);
-  row->quantity = {LoadMantissa(in.Raw(mantissa_bytes)), scale};
-  if (!in.ok() || MantissaBytes(row->quantity.mantissa) != mantissa_bytes ||
-      (scale > 0 && row->quantity.mantissa % 10 == 0)) {
-    return false;
+  if (row->kind != EventKind::kUsage && (flags & kHasCorrectionRef) == 0) return false;
+  const ByteSpan mantissa = decoder.Raw(mantissa_bytes);
+  if (!decoder.ok() || !DecodeQuantity(scale, mantissa, &row->quantity)) return false;
+  for (std::string_view* id :
+       {&row->event_id, &row->account_id, &row->product_id, &row->meter_id}) {
+    *id = decoder.Text();
+    if (id->empty()) return false;
   }
-  row->event_id = in.Text();
-  row->account_id = in.Text();
-  row->product_id = in.Text();
-  row->meter_id = in.Text();
-  row->unit = in.Text();
-  row->source = in.Text();
-  row->subscription_id.reset();
-  row->model_id.reset();
-  row->correction_ref.reset();
-  if ((flags & kHasSubscription) != 0) row->subscription_id = in.Text();
-  if ((flags & kHasModel) != 0) row->model_id = in.Text();
-  if ((flags & kHasCorrection) != 0) {
-    CorrectionRefView ref;
-    ref.original_event_id = in.Text();
-    ref.reason = in.Text();
-    row->correction_ref = ref;
+  row->unit = decoder.Text();
+  row->source = decoder.Text();
+  if ((flags & kHasSubscription) != 0) row->subscription_id = decoder.Text();
+  if ((flags & kHasModel) != 0) row->model_id = decoder.Text();
+  if ((flags & kHasCorrectionRef) != 0) {
+    const std::string_view original = decoder.Text();
+    row->correction_ref = CorrectionRefView{original, decoder.Text()};
   }
-  const uint64_t count = in.Varint();
-  if (!in.ok() || count > in.remaining() / 2) return false;
-  const size_t dimensions_at = in.position();
-  std::string_view previous;
-  for (uint64_t i = 0; i < count; ++i) {
-    const std::string_view key = in.Text();
-    in.Text();
-    if (!in.ok() || (i > 0 && key <= previous)) return false;
-    previous = key;
-  }
-  row->dimension_count = static_cast<uint32_t>(count);
-  row->dimension_bytes = canonical.subspan(dimensions_at);
-  return in.ok() && in.remaining() == 0;
+  return decoder.ok() && DecodeDimensions(decoder, canonical, row);
 }
 
 bool DecodeRecord(Decoder& decoder, RecordView* record) {
   const auto bytes = decoder.Fixed<uint32_t>();
   const auto disposition = decoder.Fixed<uint8_t>();
-  record->disposition = static_cast<Disposition>(disposition);
   record->canonical = decoder.Raw(bytes);
-  return decoder.ok() && disposition <= 1 && bytes >= kRecordBytesMin - kRecordHeaderBytes - 4;
+  if (!decoder.ok() || disposition > static_cast<uint8_t>(Disposition::kQuarantined)) return false;
+  record->disposition = static_cast<Disposition>(disposition);
+  return true;
 }
 
-std::string_view CanonicalEventId(ByteSpan canonical) {
-  Decoder in(canonical.subspan(kCanonicalFixedBytes + static_cast<uint8_t>(canonical[2])));
-  return in.Text();
+namespace {
+
+Decoder AtEventId(ByteSpan canonical) {
+  TALLY_DCHECK(canonical.size() > kCanonicalFixedBytes);
+  return Decoder(canonical.subspan(kCanonicalFixedBytes +
+                                   std::to_integer<size_t>(canonical[kMantissaBytesAt])));
 }
+
+}  // namespace
+
+std::string_view CanonicalEventId(ByteSpan canonical) { return AtEventId(canonical).Text(); }
 
 std::string_view CanonicalAccountId(ByteSpan canonical) {
-  Decoder in(canonical.subspan(kCanonicalFixedBytes + static_cast<uint8_t>(canonical[2])));
-  in.Text();
-  return in.Text();
-}
-
-std::optional<std::string_view> RowView::Dimension(std::string_view key) const {
-  Decoder in(dimension_bytes);
-  for (uint32_t i = 0; i < dimension_count; ++i) {
-    const std::string_view found = in.Text();
-    const std::string_view value = in.Text();
-    if (found == key) return value;
-  }
-  return std::nullopt;
+  Decoder decoder = AtEventId(canonical);
+  decoder.Text();
+  return decoder.Text();
 }
 
 Event ToEvent(const RowView& row, Lsn lsn, int64_t commit_time_us) {
@@ -196,22 +234,22 @@ Event ToEvent(const RowView& row, Lsn lsn, int64_t commit_time_us) {
   event.account_id = row.account_id;
   event.product_id = row.product_id;
   event.meter_id = row.meter_id;
+  if (row.subscription_id) event.subscription_id.emplace(*row.subscription_id);
+  if (row.model_id) event.model_id.emplace(*row.model_id);
   event.unit = row.unit;
   event.source = row.source;
   event.kind = row.kind;
-  event.subscription_id = row.subscription_id;
-  event.model_id = row.model_id;
   if (row.correction_ref) {
-    event.correction_ref = CorrectionRef{std::string(row.correction_ref->original_event_id),
-                                         std::string(row.correction_ref->reason)};
+    event.correction_ref.emplace(std::string(row.correction_ref->original_event_id),
+                                 std::string(row.correction_ref->reason));
   }
   event.timestamp_ms = row.timestamp_ms;
   event.quantity = row.quantity;
-  Decoder in(row.dimension_bytes);
+  Decoder decoder(row.dimension_bytes);
+  event.dimensions.reserve(row.dimension_count);
   for (uint32_t i = 0; i < row.dimension_count; ++i) {
-    const std::string_view key = in.Text();
-    const std::string_view value = in.Text();
-    event.dimensions.emplace_back(key, value);
+    const std::string_view key = decoder.Text();
+    event.dimensions.emplace_back(key, decoder.Text());
   }
   event.ingested_at_ms = commit_time_us / 1000;
   event.lsn = lsn;

@@ -3,10 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
-#include <fstream>
 #include <string>
 #include <vector>
+
+#include "testing/tried.h"
 
 namespace tallystick {
 namespace {
@@ -17,14 +17,10 @@ std::string Text(const WalProtocolResult& result) {
   return text;
 }
 
-// What was tried goes to the screen and to the run's record.
 void Report(const std::string& bounds, const WalProtocolResult& result) {
-  const std::string line =
-      "protocol_model bounds=" + bounds + " states=" + std::to_string(result.states) +
-      " recoveries=" + std::to_string(result.recoveries) + " depth=" + std::to_string(result.depth);
-  std::printf("%s\n", line.c_str());
-  if (const char* file = std::getenv("TALLY_TRIED_FILE"))
-    std::ofstream(file, std::ios::app) << line << "\n";
+  ReportTried("protocol_model bounds=" + bounds + " states=" + std::to_string(result.states) +
+              " recoveries=" + std::to_string(result.recoveries) +
+              " depth=" + std::to_string(result.depth));
 }
 
 struct Case {

@@ -1,0 +1,27 @@
+#include "testing/tried.h"
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+namespace tallystick {
+
+void ReportTried(const std::string& line) {
+  std::printf("%s\n", line.c_str());
+  std::fflush(stdout);
+  if (const char* file = std::getenv("TALLY_TRIED_FILE")) {
+    std::ofstream(file, std::ios::app) << line << "\n";
+  }
+}
+
+Effort ChosenEffort() {
+  if (NumberFromEnvironment("TALLY_QUICK", 0) != 0) return Effort::kQuick;
+  return NumberFromEnvironment("TALLY_SOAK", 0) != 0 ? Effort::kSoak : Effort::kNormal;
+}
+
+uint64_t NumberFromEnvironment(const char* name, uint64_t fallback) {
+  const char* text = std::getenv(name);
+  return text == nullptr ? fallback : std::strtoull(text, nullptr, 10);
+}
+
+}  // namespace tallystick

@@ -1,0 +1,615 @@
+// Invariants:
+//  1. A node's `disk` side changes only by a sync, a direct write, or Restart(kPowerCut).
+//  2. Entries: `visible` is what a process sees, `durable` what the disk has; `pending` of a directory are the
+//     changes between the two, in order; SyncDir makes them durable.
+//  3. After a crash no operation has an effect until Restart.
+#include "testing/sim_fs.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <set>
+
+#include "base/check.h"
+#include "base/result.h"
+#include "base/types.h"
+
+namespace tallystick {
+namespace {
+
+constexpr size_t kSectorBytes = 512;
+
+class SimRandom {
+ public:
+  explicit SimRandom(uint64_t seed) : state_(seed) {}
+  uint64_t Next() {  // splitmix64
+    uint64_t x = state_ += 0x9e3779b97f4a7c15;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+    return x ^ (x >> 31);
+  }
+  uint64_t Below(uint64_t n) { return Next() % n; }
+  bool OneIn(uint64_t n) { return Below(n) == 0; }
+
+ private:
+  uint64_t state_;
+};
+
+using Block = std::array<std::byte, kBlockBytes>;
+using BlockRef = std::shared_ptr<const Block>;
+
+const BlockRef& ZeroBlock() {
+  static const BlockRef zero = std::make_shared<Block>();
+  return zero;
+}
+
+// Bytes and size of a file, blocks shared between copies.
+struct Image {
+  std::vector<BlockRef> blocks;
+  uint64_t size = 0;
+
+  const Block& At(uint64_t index) const { return index < blocks.size() ? *blocks[index] : *ZeroBlock(); }
+  void Set(uint64_t index, BlockRef block) {
+    if (index >= blocks.size()) blocks.resize(index + 1, ZeroBlock());
+    blocks[index] = std::move(block);
+  }
+  void Resize(uint64_t bytes) {
+    size = bytes;
+    blocks.resize((bytes + kBlockBytes - 1) / kBlockBytes, ZeroBlock());
+    const size_t used = bytes % kBlockBytes;
+    if (used != 0) {
+      auto last = std::make_shared<Block>(*blocks.back());
+      std::fill(last->begin() + static_cast<ptrdiff_t>(used), last->end(), std::byte{0});
+      blocks.back() = std::move(last);
+    }
+  }
+  void Read(uint64_t offset, std::span<std::byte> out) const {
+    for (size_t done = 0; done < out.size();) {
+      const uint64_t at = offset + done;
+      const size_t in_block = at % kBlockBytes;
+      const size_t now = std::min(out.size() - done, kBlockBytes - in_block);
+      std::memcpy(out.data() + done, At(at / kBlockBytes).data() + in_block, now);
+      done += now;
+    }
+  }
+  void Write(uint64_t offset, ByteSpan data) {
+    for (size_t done = 0; done < data.size();) {
+      const uint64_t at = offset + done;
+      const size_t in_block = at % kBlockBytes;
+      const size_t now = std::min(data.size() - done, kBlockBytes - in_block);
+      auto block = std::make_shared<Block>(At(at / kBlockBytes));
+      std::memcpy(block->data() + in_block, data.data() + done, now);
+      Set(at / kBlockBytes, std::move(block));
+      done += now;
+    }
+    size = std::max(size, offset + data.size());
+  }
+};
+
+struct Node {
+  bool is_dir = false;
+  // A file.
+  Image now;
+  Image disk;
+  std::set<uint64_t> dirty;  // blocks where `now` may reach the disk
+  bool size_dirty = false;
+  bool lost_dirty = false;   // a sync failed once
+  // A directory.
+  std::map<std::string, uint64_t> visible;
+  std::map<std::string, uint64_t> durable;
+  struct Change {
+    std::string name;
+    uint64_t node = 0;        // 0: the name was removed
+    std::string renamed_from;  // with a rename: the name that went
+  };
+  std::vector<Change> pending;
+
+  void SyncFile() {
+    for (uint64_t block : dirty) disk.Set(block, now.blocks.size() > block ? now.blocks[block] : ZeroBlock());
+    if (size_dirty) disk.Resize(now.size);
+    dirty.clear();
+    size_dirty = false;
+  }
+};
+
+std::string Normal(const std::string& path) {
+  std::string out = path;
+  while (out.size() > 1 && out.back() == '/') out.pop_back();
+  return out;
+}
+
+std::string NameOf(const std::string& path) {
+  const size_t slash = path.rfind('/');
+  return slash == std::string::npos ? path : path.substr(slash + 1);
+}
+
+Status Crashed() { return Status(StatusCode::kIoError, "crashed", "the machine has stopped"); }
+
+}  // namespace
+
+struct SimFs::State {
+  explicit State(uint64_t seed) : random(seed) {
+    nodes[kRoot].is_dir = true;
+  }
+  static constexpr uint64_t kRoot = 1;
+
+  std::map<uint64_t, Node> nodes;
+  uint64_t next_node = kRoot + 1;
+  std::set<std::string> locks;
+  SimRandom random;
+  uint64_t life = 0;  // grows with every restart; files of an earlier life are dead
+  uint64_t operations = 0;
+  uint64_t bytes_read = 0;
+  uint64_t retried_syncs = 0;
+  std::optional<uint64_t> crash_at;
+  uint64_t crash_seed = 0;
+  bool crashed = false;
+  bool direct_refused = false;
+  std::optional<uint64_t> capacity;
+
+  // Every call begins here. True: the machine stops in this operation, which may take partial effect.
+  bool Begin() {
+    if (crashed) return true;
+    if (crash_at.has_value() && operations == *crash_at) {
+      crashed = true;
+      random = SimRandom(crash_seed);
+    }
+    ++operations;
+    return crashed;
+  }
+
+  // "." and "/" are the root; parts are looked up by what is visible.
+  uint64_t FindNode(const std::string& path) const {
+    uint64_t at = kRoot;
+    size_t begin = 0;
+    while (begin < path.size()) {
+      const size_t slash = std::min(path.find('/', begin), path.size());
+      const std::string part = path.substr(begin, slash - begin);
+      begin = slash + 1;
+      if (part.empty() || part == ".") continue;
+      const Node& dir = nodes.at(at);
+      const auto entry = dir.visible.find(part);
+      if (!dir.is_dir || entry == dir.visible.end()) return 0;
+      at = entry->second;
+    }
+    return at;
+  }
+  Node* Dir(const std::string& path) {
+    const uint64_t node = FindNode(path);
+    return node != 0 && nodes.at(node).is_dir ? &nodes.at(node) : nullptr;
+  }
+
+  uint64_t UsedBytes() const {
+    uint64_t bytes = 0;
+    for (const auto& [number, node] : nodes) bytes += node.now.blocks.size() * kBlockBytes;
+    return bytes;
+  }
+  bool HasRoomFor(uint64_t bytes) const { return !capacity || UsedBytes() + bytes <= *capacity; }
+
+  void LoseFile(Node& node, SimRandom& draw);
+  void LoseEntries(Node& dir, SimRandom& draw);
+  void DropUnreachable();
+};
+
+// What a power cut leaves of a file's unsynced part.
+void SimFs::State::LoseFile(Node& node, SimRandom& draw) {
+  const Image before = node.disk;
+  for (uint64_t index : node.dirty) {
+    const uint64_t fate = draw.Below(3);
+    if (fate == 0) continue;  // lost
+    auto block = std::make_shared<Block>(before.At(index));
+    const Block& fresh = node.now.At(index);
+    for (size_t at = 0; at < kBlockBytes; at += kSectorBytes) {
+      if (fate == 1 || draw.OneIn(2)) std::memcpy(block->data() + at, fresh.data() + at, kSectorBytes);
+    }
+    node.disk.Set(index, std::move(block));
+  }
+  const bool size_survives = node.size_dirty && draw.OneIn(2);
+  node.disk.Resize(size_survives ? node.now.size : before.size);
+  node.now = node.disk;
+  node.dirty.clear();
+  node.size_dirty = false;
+  node.lost_dirty = false;
+}
+
+void SimFs::State::LoseEntries(Node& dir, SimRandom& draw) {
+  for (const Node::Change& change : dir.pending) {
+    const uint64_t fate = draw.Below(3);
+    if (fate == 0) continue;
+    if (change.node == 0) {
+      dir.durable.erase(change.name);
+      continue;
+    }
+    dir.durable[change.name] = change.node;
+    if (!change.renamed_from.empty() && fate == 1) dir.durable.erase(change.renamed_from);
+  }
+  dir.pending.clear();
+  dir.visible = dir.durable;
+}
+
+void SimFs::State::DropUnreachable() {
+  std::set<uint64_t> live = {kRoot};
+  std::vector<uint64_t> open = {kRoot};
+  while (!open.empty()) {
+    const Node& node = nodes.at(open.back());
+    open.pop_back();
+    auto keep = [&](uint64_t number) {
+      if (live.insert(number).second) open.push_back(number);
+    };
+    for (const auto& [name, number] : node.visible) keep(number);
+    for (const auto& [name, number] : node.durable) keep(number);
+    for (const Node::Change& change : node.pending) {
+      if (change.node != 0) keep(change.node);
+    }
+  }
+  std::erase_if(nodes, [&](const auto& entry) { return !live.contains(entry.first); });
+}
+
+class SimFile final : public File {
+ public:
+  SimFile(SimFs& fs, std::string path, uint64_t node, bool writable, bool direct)
+      : fs_(fs), path_(std::move(path)), node_(node), writable_(writable), direct_(direct),
+        life_(fs.state_->life) {}
+
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
+    MutexLock lock(fs_.mutex_);
+    if (Dead() || fs_.state_->Begin()) return Crashed();
+    const Image& now = node().now;
+    if (offset >= now.size) return size_t{0};
+    const size_t bytes = std::min<uint64_t>(out.size(), now.size - offset);
+    now.Read(offset, out.first(bytes));
+    fs_.state_->bytes_read += bytes;
+    return bytes;
+  }
+
+  Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
+    MutexLock lock(fs_.mutex_);
+    TALLY_CHECK(writable_ && !data.empty());
+    if (direct_) {
+      TALLY_CHECK(offset % kBlockBytes == 0 && data.size() % kBlockBytes == 0);
+      TALLY_CHECK(reinterpret_cast<uintptr_t>(data.data()) % kBlockBytes == 0);
+    }
+    const bool was_crashed = fs_.state_->crashed;
+    if (Dead()) return Crashed();
+    const bool stops = fs_.state_->Begin();
+    if (was_crashed) return Crashed();
+    if (!fs_.state_->HasRoomFor(Grows(offset + data.size()))) {
+      return stops ? Crashed() : Status::NoSpace("write " + path_ + ": no space left on device");
+    }
+    if (stops) {
+      // Some blocks got as far as memory; what of them reaches the disk a power cut decides.
+      const uint64_t blocks = (data.size() + kBlockBytes - 1) / kBlockBytes;
+      const uint64_t written = fs_.state_->random.Below(blocks + 1) * kBlockBytes;
+      Apply(offset, data.first(std::min<uint64_t>(written, data.size())));
+      return Crashed();
+    }
+    Apply(offset, data);
+    if (direct_) node().SyncFile();
+    return data.size();
+  }
+
+  Status Sync() override {
+    MutexLock lock(fs_.mutex_);
+    const bool was_crashed = fs_.state_->crashed;
+    if (Dead()) return Crashed();
+    const bool stops = fs_.state_->Begin();
+    if (was_crashed) return Crashed();
+    Node& file = node();
+    if (file.lost_dirty) ++fs_.state_->retried_syncs;
+    // A sync that the machine stopped in may have done all of its work, or some, which the power cut draws.
+    if (!stops || fs_.state_->random.OneIn(3)) file.SyncFile();
+    return stops ? Crashed() : Status::Ok();
+  }
+
+  Result<uint64_t> Size() override {
+    MutexLock lock(fs_.mutex_);
+    if (Dead() || fs_.state_->Begin()) return Crashed();
+    return node().now.size;
+  }
+
+  Status Truncate(uint64_t bytes) override {
+    MutexLock lock(fs_.mutex_);
+    const bool was_crashed = fs_.state_->crashed;
+    if (Dead()) return Crashed();
+    const bool stops = fs_.state_->Begin();
+    if (was_crashed) return Crashed();
+    if (!stops || fs_.state_->random.OneIn(2)) {
+      Node& file = node();
+      file.now.Resize(bytes);
+      file.size_dirty = true;
+      const uint64_t end = (bytes + kBlockBytes - 1) / kBlockBytes;
+      file.dirty.erase(file.dirty.lower_bound(end), file.dirty.end());
+    }
+    return stops ? Crashed() : Status::Ok();
+  }
+
+  const std::string& path() const override { return path_; }
+
+ private:
+  bool Dead() const { return life_ != fs_.state_->life; }
+  Node& node() { return fs_.state_->nodes.at(node_); }
+  uint64_t Grows(uint64_t end) {
+    const uint64_t has = node().now.blocks.size() * kBlockBytes;
+    const uint64_t needs = (end + kBlockBytes - 1) / kBlockBytes * kBlockBytes;
+    return needs > has ? needs - has : 0;
+  }
+  void Apply(uint64_t offset, ByteSpan data) {
+    if (data.empty()) return;
+    Node& file = node();
+    if (offset + data.size() > file.now.size) file.size_dirty = true;
+    file.now.Write(offset, data);
+    for (uint64_t b = offset / kBlockBytes; b <= (offset + data.size() - 1) / kBlockBytes; ++b) {
+      file.dirty.insert(b);
+    }
+  }
+
+  SimFs& fs_;
+  std::string path_;
+  uint64_t node_;
+  bool writable_;
+  bool direct_;
+  uint64_t life_;
+};
+
+class SimLock final : public FileLock {
+ public:
+  SimLock(SimFs& fs, std::string path) : fs_(fs), path_(std::move(path)), life_(fs.state_->life) {}
+  ~SimLock() override {
+    MutexLock lock(fs_.mutex_);
+    if (life_ == fs_.state_->life) fs_.state_->locks.erase(path_);
+  }
+
+ private:
+  SimFs& fs_;
+  std::string path_;
+  uint64_t life_;
+};
+
+SimFs::SimFs(uint64_t seed) : state_(std::make_unique<State>(seed)) {}
+SimFs::~SimFs() = default;
+
+Result<std::unique_ptr<File>> SimFs::Open(const std::string& raw, OpenMode mode, OpenFlags flags) {
+  MutexLock lock(mutex_);
+  const std::string path = Normal(raw);
+  const bool was_crashed = state_->crashed;
+  const bool stops = state_->Begin();
+  if (was_crashed || (stops && mode != OpenMode::kCreateNew)) return Crashed();
+  uint64_t node = state_->FindNode(path);
+  if (mode == OpenMode::kCreateNew) {
+    if (stops && state_->random.OneIn(2)) return Crashed();
+    Node* dir = state_->Dir(ParentPath(path));
+    if (dir == nullptr) return Status::NotFound("not_found", "open " + path + ": no such directory");
+    if (node != 0) return Status::FailedPrecondition("exists", "open " + path + ": it exists");
+    if (!state_->HasRoomFor(kBlockBytes)) return Status::NoSpace("open " + path + ": no space left");
+    if (flags.direct_dsync && state_->direct_refused) {
+      return Status::InvalidArgument("direct_refused", "open " + path + ": direct I/O is refused");
+    }
+    node = state_->next_node++;
+    state_->nodes[node];
+    dir->visible[NameOf(path)] = node;
+    dir->pending.push_back({NameOf(path), node, ""});
+  }
+  if (stops) return Crashed();
+  if (node == 0) return Status::NotFound("not_found", "open " + path + ": no such file");
+  if (state_->nodes.at(node).is_dir) return Status::IoError("open " + path + ": is a directory");
+  if (flags.direct_dsync && state_->direct_refused) {
+    return Status::InvalidArgument("direct_refused", "open " + path + ": direct I/O is refused");
+  }
+  return std::make_unique<SimFile>(*this, path, node, mode != OpenMode::kRead, flags.direct_dsync);
+}
+
+Status SimFs::CreateDir(const std::string& raw) {
+  MutexLock lock(mutex_);
+  const std::string path = Normal(raw);
+  const bool was_crashed = state_->crashed;
+  const bool stops = state_->Begin();
+  if (was_crashed || (stops && state_->random.OneIn(2))) return Crashed();
+  if (state_->FindNode(path) == 0) {
+    Node* dir = state_->Dir(ParentPath(path));
+    if (dir == nullptr) return Status::NotFound("not_found", "mkdir " + path + ": no parent");
+    if (!state_->HasRoomFor(kBlockBytes)) return Status::NoSpace("mkdir " + path + ": no space left");
+    const uint64_t node = state_->next_node++;
+    state_->nodes[node].is_dir = true;
+    dir = state_->Dir(ParentPath(path));
+    dir->visible[NameOf(path)] = node;
+    dir->pending.push_back({NameOf(path), node, ""});
+  }
+  return stops ? Crashed() : Status::Ok();
+}
+
+Status SimFs::Remove(const std::string& raw) {
+  MutexLock lock(mutex_);
+  const std::string path = Normal(raw);
+  const bool was_crashed = state_->crashed;
+  const bool stops = state_->Begin();
+  if (was_crashed || (stops && state_->random.OneIn(2))) return Crashed();
+  Node* dir = state_->Dir(ParentPath(path));
+  if (dir == nullptr || dir->visible.erase(NameOf(path)) == 0) {
+    return Status::NotFound("not_found", "remove " + path + ": no such file");
+  }
+  dir->pending.push_back({NameOf(path), 0, ""});
+  return stops ? Crashed() : Status::Ok();
+}
+
+Status SimFs::Rename(const std::string& raw_from, const std::string& raw_to) {
+  MutexLock lock(mutex_);
+  const std::string from = Normal(raw_from), to = Normal(raw_to);
+  const bool was_crashed = state_->crashed;
+  const bool stops = state_->Begin();
+  if (was_crashed || (stops && state_->random.OneIn(2))) return Crashed();
+  TALLY_CHECK(ParentPath(from) == ParentPath(to));  // all that the engine does
+  Node* dir = state_->Dir(ParentPath(from));
+  const auto entry = dir == nullptr ? std::map<std::string, uint64_t>::iterator()
+                                    : dir->visible.find(NameOf(from));
+  if (dir == nullptr || entry == dir->visible.end()) {
+    return Status::NotFound("not_found", "rename " + from + ": no such file");
+  }
+  if (!state_->HasRoomFor(0)) return Status::NoSpace("rename " + from + ": no space left");
+  const uint64_t node = entry->second;
+  dir->visible.erase(entry);
+  dir->visible[NameOf(to)] = node;
+  dir->pending.push_back({NameOf(to), node, NameOf(from)});
+  return stops ? Crashed() : Status::Ok();
+}
+
+Status SimFs::SyncDir(const std::string& raw) {
+  MutexLock lock(mutex_);
+  const bool was_crashed = state_->crashed;
+  const bool stops = state_->Begin();
+  if (was_crashed) return Crashed();
+  Node* dir = state_->Dir(Normal(raw));
+  if (dir == nullptr) return Status::NotFound("not_found", "fsync " + raw + ": no such directory");
+  if (!stops || state_->random.OneIn(3)) {
+    dir->durable = dir->visible;
+    dir->pending.clear();
+  }
+  return stops ? Crashed() : Status::Ok();
+}
+
+Result<std::vector<std::string>> SimFs::List(const std::string& path) {
+  MutexLock lock(mutex_);
+  if (state_->Begin()) return Crashed();
+  const Node* dir = state_->Dir(Normal(path));
+  if (dir == nullptr) return Status::NotFound("not_found", "list " + path + ": no such directory");
+  std::vector<std::string> names;
+  for (const auto& [name, node] : dir->visible) names.push_back(name);
+  if (state_->random.OneIn(4)) {
+    static constexpr const char* kStrangers[] = {"lost+found", ".nfs0001", "x000001", "notes~"};
+    names.emplace_back(kStrangers[state_->random.Below(4)]);
+  }
+  for (size_t i = names.size(); i > 1; --i) std::swap(names[i - 1], names[state_->random.Below(i)]);
+  return names;
+}
+
+Result<bool> SimFs::Exists(const std::string& path) {
+  MutexLock lock(mutex_);
+  if (state_->Begin()) return Crashed();
+  return state_->FindNode(Normal(path)) != 0;
+}
+
+Result<std::unique_ptr<FileLock>> SimFs::Lock(const std::string& path) {
+  MutexLock lock(mutex_);
+  if (state_->Begin()) return Crashed();
+  if (!state_->locks.insert(path).second) {
+    return Status::FailedPrecondition("locked", path + " is held by process 1");
+  }
+  return std::make_unique<SimLock>(*this, path);
+}
+
+void SimFs::CrashAt(uint64_t number, uint64_t seed) {
+  MutexLock lock(mutex_);
+  state_->crash_at = number;
+  state_->crash_seed = seed;
+}
+
+bool SimFs::crashed() const {
+  MutexLock lock(mutex_);
+  return state_->crashed;
+}
+
+void SimFs::Restart(CrashKind kind, uint64_t seed) {
+  MutexLock lock(mutex_);
+  ++state_->life;
+  state_->locks.clear();
+  state_->crashed = false;
+  state_->crash_at.reset();
+  state_->random = SimRandom(seed);
+  if (kind == CrashKind::kPowerCut) {
+    for (auto& [number, node] : state_->nodes) {
+      if (node.is_dir) {
+        state_->LoseEntries(node, state_->random);
+      } else {
+        state_->LoseFile(node, state_->random);
+      }
+    }
+  }
+  state_->DropUnreachable();
+}
+
+std::unique_ptr<SimFs> SimFs::Clone() const {
+  MutexLock lock(mutex_);
+  auto copy = std::make_unique<SimFs>();
+  copy->state_ = std::make_unique<State>(*state_);
+  copy->state_->locks.clear();
+  copy->state_->crash_at.reset();
+  return copy;
+}
+
+uint64_t SimFs::operations() const {
+  MutexLock lock(mutex_);
+  return state_->operations;
+}
+
+uint64_t SimFs::bytes_read() const {
+  MutexLock lock(mutex_);
+  return state_->bytes_read;
+}
+
+uint64_t SimFs::retried_syncs() const {
+  MutexLock lock(mutex_);
+  return state_->retried_syncs;
+}
+
+void SimFs::SetDirectRefused(bool refused) {
+  MutexLock lock(mutex_);
+  state_->direct_refused = refused;
+}
+
+void SimFs::SetCapacity(std::optional<uint64_t> bytes) {
+  MutexLock lock(mutex_);
+  state_->capacity = bytes;
+}
+
+void SimFs::LoseDirty(const std::string& path) {
+  MutexLock lock(mutex_);
+  const uint64_t node = state_->FindNode(Normal(path));
+  if (node == 0) return;
+  Node& file = state_->nodes.at(node);
+  file.dirty.clear();
+  file.size_dirty = false;
+  file.lost_dirty = true;
+}
+
+Result<Bytes> SimFs::Content(const std::string& path) const {
+  MutexLock lock(mutex_);
+  const uint64_t node = state_->FindNode(Normal(path));
+  if (node == 0) return Status::NotFound("not_found", path);
+  const Image& now = state_->nodes.at(node).now;
+  Bytes bytes(now.size);
+  now.Read(0, bytes);
+  return bytes;
+}
+
+void SimFs::SetContent(const std::string& path, ByteSpan content) {
+  MutexLock lock(mutex_);
+  const uint64_t node = state_->FindNode(Normal(path));
+  TALLY_CHECK(node != 0);
+  Node& file = state_->nodes.at(node);
+  file.now = Image();
+  if (!content.empty()) file.now.Write(0, content);
+  file.disk = file.now;
+  file.dirty.clear();
+  file.size_dirty = false;
+}
+
+std::vector<std::string> SimFs::AllFiles() const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> paths;
+  std::vector<std::pair<std::string, uint64_t>> open = {{"", State::kRoot}};
+  while (!open.empty()) {
+    const auto [prefix, number] = open.back();
+    open.pop_back();
+    for (const auto& [name, child] : state_->nodes.at(number).visible) {
+      const std::string path = prefix.empty() ? name : prefix + "/" + name;
+      if (state_->nodes.at(child).is_dir) {
+        open.emplace_back(path, child);
+      } else {
+        paths.push_back(path);
+      }
+    }
+  }
+  std::ranges::sort(paths);
+  return paths;
+}
+
+}  // namespace tallystick

@@ -1,0 +1,95 @@
+#include "testing/trace_fs.h"
+
+namespace tallystick {
+
+class TraceFile final : public File {
+ public:
+  TraceFile(TraceFs& fs, std::unique_ptr<File> inner) : fs_(fs), inner_(std::move(inner)) {}
+
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
+    return inner_->ReadAt(offset, out);
+  }
+  Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
+    auto written = inner_->WriteAt(offset, data);
+    fs_.Add("write " + fs_.Relative(path()) + " " + std::to_string(offset) + "+" +
+                std::to_string(data.size()),
+            written.status());
+    return written;
+  }
+  Status Sync() override {
+    Status status = inner_->Sync();
+    fs_.Add("sync " + fs_.Relative(path()), status);
+    return status;
+  }
+  Result<uint64_t> Size() override { return inner_->Size(); }
+  Status Truncate(uint64_t bytes) override {
+    Status status = inner_->Truncate(bytes);
+    fs_.Add("truncate " + fs_.Relative(path()) + " " + std::to_string(bytes), status);
+    return status;
+  }
+  const std::string& path() const override { return inner_->path(); }
+
+ private:
+  TraceFs& fs_;
+  std::unique_ptr<File> inner_;
+};
+
+std::string TraceFs::Relative(const std::string& path) const {
+  if (path == root_) return ".";
+  if (path == ParentPath(root_)) return "..";
+  if (path.starts_with(root_ + "/")) return path.substr(root_.size() + 1);
+  return path;
+}
+
+void TraceFs::Add(const std::string& line, const Status& status) {
+  lines_.push_back(status.ok() ? line : line + " !" + std::string(status.reason()));
+}
+
+std::string TraceFs::Text() const {
+  std::string text;
+  for (const std::string& line : lines_) text += line + "\n";
+  return text;
+}
+
+Result<std::unique_ptr<File>> TraceFs::Open(const std::string& path, OpenMode mode,
+                                            OpenFlags flags) {
+  auto file = inner_.Open(path, mode, flags);
+  if (mode == OpenMode::kCreateNew) {
+    Add("create " + Relative(path) + (flags.direct_dsync ? " direct" : ""), file.status());
+  }
+  if (!file.ok()) return file.status();
+  return std::make_unique<TraceFile>(*this, std::move(file).value());
+}
+
+Status TraceFs::CreateDir(const std::string& path) {
+  Status status = inner_.CreateDir(path);
+  Add("mkdir " + Relative(path), status);
+  return status;
+}
+
+Status TraceFs::Remove(const std::string& path) {
+  Status status = inner_.Remove(path);
+  // Nothing was there: nothing changed.
+  if (status.code() != StatusCode::kNotFound) Add("remove " + Relative(path), status);
+  return status;
+}
+
+Status TraceFs::Rename(const std::string& from, const std::string& to) {
+  Status status = inner_.Rename(from, to);
+  Add("rename " + Relative(from) + " " + Relative(to), status);
+  return status;
+}
+
+Status TraceFs::SyncDir(const std::string& path) {
+  Status status = inner_.SyncDir(path);
+  Add("syncdir " + Relative(path), status);
+  return status;
+}
+
+Result<std::unique_ptr<FileLock>> TraceFs::Lock(const std::string& path) {
+  auto lock = inner_.Lock(path);
+  Add("lock " + Relative(path), lock.status());
+  return lock;
+}
+
+}  // namespace tallystick

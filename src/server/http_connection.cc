@@ -29,6 +29,7 @@ constexpr size_t kFirstBodyBytes = 256 << 10;
 constexpr size_t kPieceBytes = 64 << 10;   // of a streamed answer
 constexpr size_t kOutBytesMax = 256 << 10;  // gathered for one write, but for one answer
 constexpr int64_t kLingerMicros = 1'000'000;
+constexpr int64_t kDrainLingerMicros = 100'000;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 bool IsJsonContentType(std::string_view header) {
@@ -608,12 +609,13 @@ void Connection::OnWrite(const boost::system::error_code& error, size_t bytes) {
 // All is answered and no more will be read: says so to the peer, and waits a moment for it to close, so
 // that an unread rest of its request does not make its side drop our answer.
 void Connection::FinishIfDone() {
-  if (closed_ || lingering_ || input_ != Input::kEnded || !slots_.empty() || writing_) return;
+  if (closed_ || input_ != Input::kEnded || !slots_.empty() || writing_) return;
   if (peer_ended_) return Close();
+  if (lingering_) return;
   boost::system::error_code ignored;
   socket_.shutdown(boost::asio::ip::tcp::socket::shutdown_send, ignored);
   lingering_ = true;
-  linger_until_micros_ = core_.NowMicros() + kLingerMicros;
+  linger_until_micros_ = core_.NowMicros() + (draining_ ? kDrainLingerMicros : kLingerMicros);
   StartRead();
 }
 

@@ -19,6 +19,7 @@
 #define SIMDJSON_DEVELOPMENT_CHECKS 0
 #include <simdjson.h>
 
+#include "base/result.h"
 #include "server/json_token.h"
 #include "server/text.h"
 #include "server/utf8.h"
@@ -490,11 +491,17 @@ class EventParser::Impl {
 
   // --- documents ---
 
+  static Status InvalidShape(std::string_view why) {
+    return Status::InvalidArgument("invalid_shape", why);
+  }
+
   bool Begin(ondemand::document& document) {
     if (TrimBlanks(text_).empty()) return Fault(text_.data(), "no JSON, only blanks");
     const size_t allocated = text_.size() + kJsonPaddingBytes;
     const auto error = parser_.iterate(text_.data(), text_.size(), allocated).get(document);
-    return error == simdjson::SUCCESS || Fault(error);
+    if (error != simdjson::SUCCESS) return Fault(error);
+    document_ = &document;
+    return true;
   }
 
   // simdjson reads one value and does not mind what follows it.
@@ -522,46 +529,35 @@ class EventParser::Impl {
 
   Status ReadBody(size_t events_max, Batch& batch) {
     ondemand::document document;
-    const DocumentInUse in_use(*this, document);
+    const DocumentInUse in_use(document_);
     if (!Begin(document)) return FaultStatus();
     if (TrimBlanks(text_)[0] != '{') {
       if (!WalkOther(document)) return FaultStatus();
-      return Status::InvalidArgument("invalid_shape", "the body must be an object {\"events\": [...]}");
+      return InvalidShape("the body must be an object {\"events\": [...]}");
     }
     ondemand::object object;
     if (const auto error = document.get_object().get(object)) {
       Fault(error);
       return FaultStatus();
     }
+    size_t events_keys = 0;
     Status shape = Status::Ok();
-    bool events_seen = false;
     for (auto result : object) {
       ondemand::field field;
-      if (const auto error = std::move(result).get(field)) {
-        Fault(error);
+      if (const auto error = std::move(result).get(field)) Fault(error);
+      std::string_view key;
+      if (fault_.what != nullptr || !ReadKey(field, &key)) return FaultStatus();
+      const bool is_events = key == "events";
+      if (is_events && ++events_keys > 1) shape = InvalidShape("`events` occurs twice");
+      if (is_events && Token(field.value())[0] != '[') shape = InvalidShape("`events` must be an array");
+      if (is_events && shape.ok()) {
+        TALLY_RETURN_IF_ERROR(ReadEvents(field.value(), events_max, batch));
+      } else if (!Walk(field.value(), 1)) {
         return FaultStatus();
       }
-      std::string_view key;
-      if (!ReadKey(field, &key)) return FaultStatus();
-      const bool is_events = key == "events";
-      if (is_events && events_seen && shape.ok()) {
-        shape = Status::InvalidArgument("invalid_shape", "`events` occurs twice");
-      }
-      const bool is_array = Token(field.value())[0] == '[';
-      if (is_events && !is_array && shape.ok()) {
-        shape = Status::InvalidArgument("invalid_shape", "`events` must be an array");
-      }
-      const bool wanted = is_events && is_array && shape.ok();
-      events_seen |= is_events;
-      if (!wanted) {
-        if (!Walk(field.value(), 1)) return FaultStatus();
-        continue;
-      }
-      Status read = ReadEvents(field.value(), events_max, batch);
-      if (!read.ok()) return read;
     }
     if (!End(document)) return FaultStatus();
-    if (!events_seen) shape = Status::InvalidArgument("invalid_shape", "the body has no `events`");
+    if (events_keys == 0) shape = InvalidShape("the body has no `events`");
     return shape;
   }
 
@@ -591,7 +587,7 @@ class EventParser::Impl {
   // the last byte of the line must close the object that the first one opens.
   void ReadLine(Batch& batch) {
     ondemand::document document;
-    const DocumentInUse in_use(*this, document);
+    const DocumentInUse in_use(document_);
     if (!Begin(document)) return;
     if (TrimBlanks(text_)[0] != '{') {
       if (WalkOther(document)) {
@@ -613,16 +609,16 @@ class EventParser::Impl {
     ReadEvent(object, batch);
   }
 
-  // Lets Fault() ask the document where it stands.
+  // document_ is set while a begun document lives, so that Fault() can ask it where it stands.
   class DocumentInUse {
    public:
-    DocumentInUse(Impl& impl, ondemand::document& document) : impl_(impl) { impl.document_ = &document; }
-    ~DocumentInUse() { impl_.document_ = nullptr; }
+    explicit DocumentInUse(ondemand::document*& in_use) : in_use_(in_use) {}
+    ~DocumentInUse() { in_use_ = nullptr; }
     DocumentInUse(const DocumentInUse&) = delete;
     DocumentInUse& operator=(const DocumentInUse&) = delete;
 
    private:
-    Impl& impl_;
+    ondemand::document*& in_use_;
   };
 
   static constexpr size_t kEventDepth = 2;  // {"events":[{

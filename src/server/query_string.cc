@@ -1,5 +1,6 @@
 #include "server/query_string.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include <fmt/format.h>

@@ -1,5 +1,6 @@
 #include "server/reads.h"
 
+#include <algorithm>
 #include <limits>
 #include <optional>
 #include <vector>

@@ -59,6 +59,8 @@ std::vector<ScenarioStep> Groups() {
 
 }  // namespace
 
+void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
+
 Event SmallEvent(int id, int variant, int blocks) {
   Event event;
   event.event_id = fmt::format("event-{}", id);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,9 @@ struct Scenario {
   OpenOptions options;
   std::vector<ScenarioStep> steps;
 };
+
+// For GoogleTest.
+void PrintTo(const Scenario& scenario, std::ostream* out);
 
 // Those of the crash matrix and of the fault tests, smallest first.
 std::vector<Scenario> SmallScenarios();

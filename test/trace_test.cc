@@ -1,0 +1,129 @@
+// The durability protocol as text: every file operation of small scenarios, in order, against golden files
+// under testdata/traces. A missing sync shows up as a one-line diff in review; TALLY_REWRITE_GOLDEN=1 writes
+// them anew. Each trace must be a path of the protocol's model too.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "tallystick/db.h"
+#include "testing/golden.h"
+#include "testing/reference_model.h"
+#include "testing/scenario.h"
+#include "testing/sim_env.h"
+#include "testing/sim_fs.h"
+#include "testing/trace_fs.h"
+#include "testing/wal_protocol.h"
+
+namespace tallystick {
+namespace {
+
+class TraceTest : public testing::Test {
+ protected:
+  // A process opens the database; its operations go to trace() from here on.
+  void Open(bool direct = true) {
+    OpenOptions options = SmallOptions(direct);
+    env_ = std::make_unique<SimEnv>(*trace_, clock_, 7);
+    options.env = env_.get();
+    auto db = Db::Open("db", options);
+    ASSERT_TRUE(db.ok()) << db.status().ToString();
+    db_ = std::make_unique<Db>(std::move(db).value());
+    trace_->Note("open");
+    env_->executor().RunUntilIdle();
+  }
+  void Ingest(int first, int count, int blocks) {
+    trace_->Note(fmt::format("ingest {} events of {} blocks", count, blocks));
+    Batch batch = db_->NewBatch();
+    for (int i = first; i < first + count; ++i) {
+      const Event event = SmallEvent(i, 0, blocks);
+      batch.Add(EventAsView(event).view());
+    }
+    bool answered = false;
+    db_->IngestAsync(std::move(batch), [&](Result<IngestResult> result) {
+      EXPECT_TRUE(result.ok()) << result.status().ToString();
+      answered = true;
+    });
+    EXPECT_TRUE(env_->executor().RunUntil([&] { return answered; }));
+    trace_->Note("answered");
+  }
+  void Idle() {
+    trace_->Note("idle");
+    env_->executor().RunUntilIdle();
+  }
+  void Close() {
+    trace_->Note("close");
+    EXPECT_TRUE(db_->Close().ok());
+    db_.reset();
+  }
+  // The process ends without closing; the next one traces into a text of its own.
+  void Kill() {
+    fs_.CrashAt(fs_.operations(), 1);
+    db_.reset();
+    fs_.Restart(CrashKind::kKill, 1);
+    NewTrace();
+  }
+  void NewTrace() { trace_ = std::make_unique<TraceFs>(fs_, "db"); }
+
+  void Expect(const std::string& name) {
+    EXPECT_EQ(CompareGolden("testdata/traces/" + name + ".golden", trace_->Text()), "");
+    std::string why;
+    std::vector<std::string> operations = trace_->lines();
+    // The model knows only operations that happened.
+    std::erase_if(operations, [](const std::string& line) {
+      return line.starts_with("#") || line.ends_with("!direct_refused");
+    });
+    EXPECT_TRUE(TraceIsPathOfModel(operations, &why)) << why;
+  }
+
+  SimFs fs_{1};
+  SimClock clock_;
+  std::unique_ptr<TraceFs> trace_ = std::make_unique<TraceFs>(fs_, "db");
+  std::unique_ptr<SimEnv> env_;
+  std::unique_ptr<Db> db_;
+};
+
+TEST_F(TraceTest, CreationAndIngest) {
+  Open();
+  Ingest(0, 1, 0);
+  Ingest(1, 2, 1);
+  Idle();
+  Close();
+  Expect("create_and_ingest");
+}
+
+TEST_F(TraceTest, WithoutDirectWritesEveryFrameIsSynced) {
+  fs_.SetDirectRefused(true);
+  Open();
+  Ingest(0, 1, 0);
+  Idle();
+  Close();
+  Expect("ingest_without_direct");
+}
+
+TEST_F(TraceTest, RollOverListsTheNextSpareBeforeItIsOffered) {
+  Open();
+  for (int i = 0; i < 8; ++i) Ingest(i, 1, 1);
+  Idle();
+  Expect("roll_over");
+}
+
+TEST_F(TraceTest, RecoveryAfterAKillWritesTheTailAgainBeforeAnythingGoes) {
+  Open();
+  Ingest(0, 1, 0);
+  Ingest(1, 1, 0);
+  Kill();
+  Open();
+  Expect("recovery_after_kill");
+}
+
+TEST_F(TraceTest, RecoveryAfterACleanStop) {
+  Open();
+  Ingest(0, 1, 0);
+  Close();
+  NewTrace();
+  Open();
+  Expect("recovery_after_stop");
+}
+
+}  // namespace
+}  // namespace tallystick

@@ -7,8 +7,9 @@ namespace {
 
 constexpr size_t kMantissaDigitsMax = 39;  // of 2^127
 constexpr size_t kShownBytesMax = 64;
-// Where an exponent is cut off. Far above any token's length, so that a sum with one stays on its side.
-constexpr int64_t kExponentMax = int64_t{1} << 60;
+// Where an exponent is cut off: far above any token's length, so that a sum with one stays on its side,
+// and low enough that one more digit does not overflow.
+constexpr int64_t kExponentMax = int64_t{1} << 50;
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 

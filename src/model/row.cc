@@ -122,6 +122,12 @@ bool DecodeDimensions(Decoder& decoder, ByteSpan canonical, RowView* row) {
   return decoder.ok() && decoder.remaining() == 0;
 }
 
+Decoder AtEventId(ByteSpan canonical) {
+  TALLY_DCHECK(canonical.size() > kCanonicalFixedBytes);
+  return Decoder(canonical.subspan(kCanonicalFixedBytes +
+                                   std::to_integer<size_t>(canonical[kMantissaBytesAt])));
+}
+
 }  // namespace
 
 std::optional<std::string_view> RowView::Dimension(std::string_view key) const {
@@ -205,20 +211,13 @@ bool DecodeRecord(Decoder& decoder, RecordView* record) {
   const auto bytes = decoder.Fixed<uint32_t>();
   const auto disposition = decoder.Fixed<uint8_t>();
   record->canonical = decoder.Raw(bytes);
-  if (!decoder.ok() || disposition > static_cast<uint8_t>(Disposition::kQuarantined)) return false;
+  if (!decoder.ok() || disposition > static_cast<uint8_t>(Disposition::kQuarantined) ||
+      bytes < kRecordBytesMin - kRecordHeaderBytes) {
+    return false;
+  }
   record->disposition = static_cast<Disposition>(disposition);
   return true;
 }
-
-namespace {
-
-Decoder AtEventId(ByteSpan canonical) {
-  TALLY_DCHECK(canonical.size() > kCanonicalFixedBytes);
-  return Decoder(canonical.subspan(kCanonicalFixedBytes +
-                                   std::to_integer<size_t>(canonical[kMantissaBytesAt])));
-}
-
-}  // namespace
 
 std::string_view CanonicalEventId(ByteSpan canonical) { return AtEventId(canonical).Text(); }
 

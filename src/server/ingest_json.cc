@@ -95,7 +95,13 @@ struct Draft {
   uint32_t seen = 0;  // bits by FieldId
   std::optional<Rejection> rejection;
   std::optional<Rejection> deferred;
-  std::string_view dimension_beside_inner;
+
+  void Begin() {
+    view = EventView();
+    seen = 0;
+    rejection.reset();
+    deferred.reset();
+  }
 
   void Reject(std::string_view code, std::string_view field, std::string message) {
     if (!rejection) rejection = Rejection{std::string(code), std::string(field), std::move(message)};
@@ -167,6 +173,11 @@ class EventParser::Impl {
   std::string FaultMessage() const { return fmt::format("{} at byte {}", fault_.what, fault_.offset); }
   Status FaultStatus() const { return Status::InvalidArgument("invalid_json", FaultMessage()); }
 
+  // The field within the result. To take it out copies it, and that costs more than reading its key.
+  static ondemand::field& InPlace(simdjson::simdjson_result<ondemand::field>& result) {
+    return const_cast<ondemand::field&>(result.value_unsafe());
+  }
+
   // --- single values ---
 
   static std::string_view Token(ondemand::value& value) { return TrimBlanks(value.raw_json_token()); }
@@ -217,8 +228,8 @@ class EventParser::Impl {
 
   bool WalkObject(ondemand::object& object, size_t depth) {
     for (auto result : object) {
-      ondemand::field field;
-      if (const auto error = std::move(result).get(field)) return Fault(error);
+      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
+      ondemand::field& field = InPlace(result);
       std::string_view key;
       if (!ReadKey(field, &key) || !Walk(field.value(), depth + 1)) return false;
     }
@@ -315,8 +326,8 @@ class EventParser::Impl {
     std::optional<std::string_view> original;
     std::optional<std::string_view> reason;
     for (auto result : object) {
-      ondemand::field field;
-      if (const auto error = std::move(result).get(field)) return Fault(error);
+      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
+      ondemand::field& field = InPlace(result);
       std::string_view key;
       if (!ReadKey(field, &key)) return false;
       const bool known = key == "original_event_id" || key == "reason";
@@ -351,8 +362,8 @@ class EventParser::Impl {
     if (const auto error = value.get_object().get(object)) return Fault(error);
     bool inner_seen = false;
     for (auto result : object) {
-      ondemand::field field;
-      if (const auto error = std::move(result).get(field)) return Fault(error);
+      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
+      ondemand::field& field = InPlace(result);
       std::string_view key;
       if (!ReadKey(field, &key)) return false;
       if (key == "inner" && Token(field.value())[0] == '{') {
@@ -383,8 +394,8 @@ class EventParser::Impl {
     ondemand::object object;
     if (const auto error = value.get_object().get(object)) return Fault(error);
     for (auto result : object) {
-      ondemand::field field;
-      if (const auto error = std::move(result).get(field)) return Fault(error);
+      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
+      ondemand::field& field = InPlace(result);
       std::string_view key;
       if (!ReadKey(field, &key) || !ReadDimension(key, field.value(), draft)) return false;
     }
@@ -448,11 +459,12 @@ class EventParser::Impl {
   }
 
   bool ReadEvent(ondemand::object& object, Batch& batch) {
-    Draft draft;
+    Draft& draft = draft_;
+    draft.Begin();
     dimensions_.clear();
     for (auto result : object) {
-      ondemand::field field;
-      if (const auto error = std::move(result).get(field)) return Fault(error);
+      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
+      ondemand::field& field = InPlace(result);
       FieldId id = IdentifyField(field.key().raw());
       if (id == kUnknown && !IdentifySlowly(field, draft, &id)) return false;
       const uint32_t bit = 1u << id;
@@ -543,10 +555,13 @@ class EventParser::Impl {
     size_t events_keys = 0;
     Status shape = Status::Ok();
     for (auto result : object) {
-      ondemand::field field;
-      if (const auto error = std::move(result).get(field)) Fault(error);
+      if (result.error() != simdjson::SUCCESS) {
+        Fault(result.error());
+        return FaultStatus();
+      }
+      ondemand::field& field = InPlace(result);
       std::string_view key;
-      if (fault_.what != nullptr || !ReadKey(field, &key)) return FaultStatus();
+      if (!ReadKey(field, &key)) return FaultStatus();
       const bool is_events = key == "events";
       if (is_events && ++events_keys > 1) shape = InvalidShape("`events` occurs twice");
       if (is_events && Token(field.value())[0] != '[') shape = InvalidShape("`events` must be an array");
@@ -629,6 +644,7 @@ class EventParser::Impl {
   std::string_view text_;
   std::string line_;
   Fault_ fault_;
+  Draft draft_;  // of the event being read
   std::vector<Dimension> dimensions_;
 };
 

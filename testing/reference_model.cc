@@ -265,11 +265,12 @@ std::string ReferenceModel::Learn(const Db& db) {
       return fmt::format("LSN {} is a conflict with nothing before it", i);
     }
   }
-  for (uint64_t i = 2; i < rows_.size(); ++i) {
+  for (uint64_t i = 2; i <= lsn.value; ++i) {
     if (rows_[i].stamp_ms < rows_[i - 1].stamp_ms)
       return fmt::format("time goes back at LSN {}", i);
   }
   said_ = std::max(said_, lsn);
+  learned_ = std::max(learned_, lsn);
   return "";
 }
 

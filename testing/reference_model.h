@@ -55,7 +55,7 @@ class ReferenceModel {
   // What the engine must answer, `lsn` and rows left out. REQUIRES: lsn <= learned().
   std::vector<UsageLine> Aggregate(const UsageQuery& query, Lsn lsn) const;
 
-  Lsn learned() const { return {rows_.size() - 1}; }  // all rows up to it are known
+  Lsn learned() const { return learned_; }  // all rows up to it were read
   Lsn said() const { return said_; }                  // the highest LSN ever named
   uint64_t rows_known() const;
   // Without what cannot stay the same: of another database with the same history.
@@ -92,6 +92,7 @@ class ReferenceModel {
   std::vector<uint64_t> quarantined_;  // by payload: LSN, 0 none
   std::vector<bool> sent_;             // by payload
   Lsn said_;
+  Lsn learned_;
 };
 
 }  // namespace tallystick

@@ -1,0 +1,63 @@
+#include <cstdio>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "cli/command.h"
+#include "cli/toml_config.h"
+#include "tallystick/db.h"
+
+namespace tallystick {
+
+void AddPlace(CLI::App& command, Place* place) {
+  auto* group = command.add_option_group("place", "Where the database is (one of the two)");
+  group->add_option("--url", place->url, "A running server: http://HOST[:PORT]");
+  group->add_option("--data", place->data, "A database directory that no server has open");
+  group->require_option(1);
+}
+
+int Fail(const Status& status, ExitCode code) {
+  fmt::print(stderr, "tallystick: {} ({})\n", status.message(), status.reason());
+  return code;
+}
+
+bool Print(std::string_view text) {
+  const bool written = std::fwrite(text.data(), 1, text.size(), stdout) == text.size();
+  return written && std::fflush(stdout) == 0;
+}
+
+int RunCli(int argc, const char* const* argv) {
+  CLI::App app(
+      "Tallystick: a usage-metering database for billing. An acknowledged event is never lost, none\n"
+      "is counted twice, a total is exactly the sum of its rows.",
+      "tallystick");
+  app.set_version_flag("--version", fmt::format("tallystick {}", Version()));
+  app.set_config("--config", "", "serve: a TOML file; its keys are serve's long options");
+  app.config_formatter(std::make_shared<TomlConfig>("serve"));
+  app.allow_config_extras(CLI::config_extras_mode::error);
+  app.require_subcommand(1);
+  app.footer("Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 ingest: not everything was taken.\n"
+             "tallystick COMMAND --help has an example of each.");
+
+  Action action;
+  AddServe(app, &action);
+  AddIngest(app, &action);
+  AddReads(app, &action);
+  AddInspect(app, &action);
+  AddVerify(app, &action);
+  for (CLI::App* command : app.get_subcommands({})) {
+    command->allow_config_extras(CLI::config_extras_mode::error);
+  }
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  } catch (const std::exception& error) {  // toml::parse_error
+    return Fail(Status::InvalidArgument("invalid_config", fmt::format("--config: {}", error.what())),
+                kExitUsage);
+  }
+  return action();
+}
+
+}  // namespace tallystick

@@ -1,0 +1,47 @@
+// What all commands share: exit codes, and the place where each adds itself.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "tallystick/status.h"
+
+namespace tallystick {
+
+enum ExitCode : int {
+  kExitOk = 0,
+  kExitFailed = 1,      // a runtime error, or damage found
+  kExitUsage = 2,       // the command line or the config file is wrong
+  kExitNotAllTaken = 3,  // ingest: something was broken, rejected or conflicting
+};
+
+// What runs after the command line was read in full; returns the exit code.
+using Action = std::function<int()>;
+
+// Each adds its command to `app`; the command, if chosen, sets *action.
+void AddServe(CLI::App& app, Action* action);
+void AddIngest(CLI::App& app, Action* action);
+void AddReads(CLI::App& app, Action* action);  // usage, events, event, conflicts
+void AddInspect(CLI::App& app, Action* action);
+void AddVerify(CLI::App& app, Action* action);
+
+// --url and --data, one of which is needed.
+struct Place {
+  std::string url;
+  std::string data;
+};
+void AddPlace(CLI::App& command, Place* place);
+
+// Prints "tallystick: MESSAGE (REASON)" on stderr. A caller's mistake exits with kExitUsage only where
+// the command says so; else kExitFailed.
+int Fail(const Status& status, ExitCode code = kExitFailed);
+
+// Writes to stdout; false if it cannot (a closed pipe, a full disk).
+bool Print(std::string_view text);
+
+// The whole program.
+int RunCli(int argc, const char* const* argv);
+
+}  // namespace tallystick

@@ -14,8 +14,8 @@ constexpr uint32_t kRetryAfterSeconds = 1;
 
 void AppendHead(std::string& out, int status, std::string_view content_type,
                 const AnswerFraming& framing) {
-  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ndate: {}\r\n", status,
-                 HttpReason(status), content_type, framing.date);
+  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ndate: {}\r\n",
+                 status, HttpReason(status), content_type, framing.date);
   if (!framing.keep_alive) out += "connection: close\r\n";
 }
 
@@ -65,11 +65,10 @@ std::string FormatHttpDate(int64_t epoch_s) {
   const auto days = std::chrono::floor<std::chrono::days>(time);
   const std::chrono::year_month_day date(days);
   const int64_t s = (time - days).count();
-  return fmt::format("{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT",
-                     kDays[std::chrono::weekday(days).c_encoding()],
-                     static_cast<unsigned>(date.day()),
-                     kMonths[static_cast<unsigned>(date.month()) - 1], static_cast<int>(date.year()),
-                     s / 3600, s / 60 % 60, s % 60);
+  return fmt::format(
+      "{}, {:02} {} {:04} {:02}:{:02}:{:02} GMT", kDays[std::chrono::weekday(days).c_encoding()],
+      static_cast<unsigned>(date.day()), kMonths[static_cast<unsigned>(date.month()) - 1],
+      static_cast<int>(date.year()), s / 3600, s / 60 % 60, s % 60);
 }
 
 }  // namespace tallystick

@@ -19,8 +19,8 @@ struct Answer {
   int status = 200;
   std::string_view content_type = kJsonType;
   std::string body;
-  std::string allow;            // of a 405
-  uint32_t retry_after_s = 0;   // of a 503; 0: none
+  std::string allow;           // of a 405
+  uint32_t retry_after_s = 0;  // of a 503; 0: none
 
   static Answer Json(std::string body) { return {.body = std::move(body)}; }
   static Answer Text(std::string body) {
@@ -32,8 +32,8 @@ struct Answer {
 
 struct AnswerFraming {
   bool keep_alive = true;
-  bool head_only = false;     // HEAD: the length is told, the body is not sent
-  std::string_view date;      // of the Date header
+  bool head_only = false;  // HEAD: the length is told, the body is not sent
+  std::string_view date;   // of the Date header
 };
 
 void AppendAnswer(std::string& out, const Answer& answer, const AnswerFraming& framing);

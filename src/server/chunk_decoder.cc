@@ -7,9 +7,7 @@ namespace {
 
 constexpr size_t kSizeDigitsMax = 15;  // below 2^60: no overflow
 
-Status Bad(std::string_view why) {
-  return Status::InvalidArgument("invalid_request", why);
-}
+Status Bad(std::string_view why) { return Status::InvalidArgument("invalid_request", why); }
 
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';

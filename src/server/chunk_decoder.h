@@ -1,5 +1,6 @@
-// Decodes a chunked request body (RFC 9112, section 7.1) piece by piece. Total: any bytes give data, an
-// end or an error. Chunk extensions and trailers are read over; each line of them is bounded.
+// Decodes a chunked request body (RFC 9112, section 7.1) piece by piece. Total: any bytes give
+// data, an end or an error. Chunk extensions and trailers are read over; each line of them is
+// bounded.
 //
 // (Beast has one, but it needs whole chunk headers at once and asserts on some that are cut.)
 //
@@ -16,7 +17,7 @@ namespace tallystick {
 
 class ChunkDecoder {
  public:
-  static constexpr size_t kLineBytesMax = 4096;     // a chunk's size line, or a trailer
+  static constexpr size_t kLineBytesMax = 4096;      // a chunk's size line, or a trailer
   static constexpr size_t kTrailerBytesMax = 16384;  // all trailers
 
   struct Step {

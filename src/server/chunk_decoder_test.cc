@@ -37,7 +37,8 @@ Decoded Decode(std::string_view input, size_t piece_bytes) {
 
 TEST(ChunkDecoder, AnyCutOfTheInputGivesTheSame) {
   const std::string input =
-      "5\r\nhello\r\n6;name=\"v\"\r\n world\r\n000a\r\n0123456789\r\n0\r\nx: y\r\nz: w\r\n\r\nGET /";
+      "5\r\nhello\r\n6;name=\"v\"\r\n world\r\n000a\r\n0123456789\r\n0\r\nx: y\r\nz: w\r\n\r\nGET "
+      "/";
   for (size_t piece = 1; piece <= input.size(); ++piece) {
     const Decoded decoded = Decode(input, piece);
     EXPECT_TRUE(decoded.done) << piece;

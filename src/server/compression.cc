@@ -62,10 +62,10 @@ Status ExpandGzip(std::string_view input, uint64_t bytes_max, BodyBuffer& output
 }
 
 Status ExpandZstd(std::string_view input, uint64_t bytes_max, BodyBuffer& output) {
-  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(),
+                                                                   ZSTD_freeDCtx);
   if (context == nullptr) return Status::IoError("zstd has no memory");
-  if (ZSTD_isError(
-          ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kZstdWindowLogMax))) {
+  if (ZSTD_isError(ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, kZstdWindowLogMax))) {
     return Invalid("zstd", "window");
   }
   ZSTD_inBuffer in{input.data(), input.size(), 0};

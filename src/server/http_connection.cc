@@ -1,7 +1,7 @@
 // One connection as a state machine on the io thread.
 //
-// Input goes kHead -> (kBody | kChunks) -> kHead ... -> kEnded. Each request becomes a slot; answers may
-// come in any order and leave in the order of the slots.
+// Input goes kHead -> (kBody | kChunks) -> kHead ... -> kEnded. Each request becomes a slot;
+// answers may come in any order and leave in the order of the slots.
 //
 // Invariants:
 //  1. At most one read and one write are under way; the buffer of a read is not touched meanwhile.
@@ -13,9 +13,9 @@
 
 #include <algorithm>
 
+#include <fmt/format.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/post.hpp>
-#include <fmt/format.h>
 
 #include "base/check.h"
 #include "server/problem.h"
@@ -26,7 +26,7 @@ namespace tallystick {
 namespace {
 
 constexpr size_t kFirstBodyBytes = 256 << 10;
-constexpr size_t kPieceBytes = 64 << 10;   // of a streamed answer
+constexpr size_t kPieceBytes = 64 << 10;    // of a streamed answer
 constexpr size_t kOutBytesMax = 256 << 10;  // gathered for one write, but for one answer
 constexpr int64_t kLingerMicros = 1'000'000;
 constexpr int64_t kDrainLingerMicros = 100'000;
@@ -175,7 +175,8 @@ void Connection::OnHead() {
   }
   if (head_.content_length.value_or(0) > core_.options.body_bytes_max) {
     return AnswerEarly(Answer::Problem(Status::InvalidArgument(
-        "body_too_large", fmt::format("the body may have {} bytes", core_.options.body_bytes_max))));
+        "body_too_large",
+        fmt::format("the body may have {} bytes", core_.options.body_bytes_max))));
   }
   if (!head_.has_body()) return Dispatch();
 
@@ -197,7 +198,8 @@ void Connection::OnHead() {
 bool Connection::ProcessBody() {
   const size_t bytes = std::min<uint64_t>(Buffered().size(), body_bytes_ - body_.size());
   if (bytes > 0) {
-    if (!ReserveBody(std::max<size_t>(body_.size() + bytes, std::min(body_bytes_, kFirstBodyBytes)))) {
+    if (!ReserveBody(
+            std::max<size_t>(body_.size() + bytes, std::min(body_bytes_, kFirstBodyBytes)))) {
       return true;
     }
     std::copy_n(in_.data() + begin_, bytes, body_.end());
@@ -219,12 +221,13 @@ bool Connection::ProcessChunks() {
     if (step->consumed == 0) return false;
     const std::string_view data = step->data;
     if (body_.size() + data.size() > core_.options.body_bytes_max) {
-      Refuse(Status::InvalidArgument(
-          "body_too_large", fmt::format("the body may have {} bytes", core_.options.body_bytes_max)));
+      Refuse(Status::InvalidArgument("body_too_large", fmt::format("the body may have {} bytes",
+                                                                   core_.options.body_bytes_max)));
       return true;
     }
     if (data.size() > body_.room() &&
-        !ReserveBody(std::max({body_.size() + data.size(), body_.capacity() * 2, kFirstBodyBytes}))) {
+        !ReserveBody(
+            std::max({body_.size() + data.size(), body_.capacity() * 2, kFirstBodyBytes}))) {
       return true;
     }
     std::copy(data.begin(), data.end(), body_.end());
@@ -271,8 +274,8 @@ void Connection::StartRead() {
     room = std::min<uint64_t>(body_.room(), body_bytes_ - body_.size());
   } else {
     if (lingering_) begin_ = end_ = 0;
-    std::copy(in_.begin() + static_cast<ptrdiff_t>(begin_), in_.begin() + static_cast<ptrdiff_t>(end_),
-              in_.begin());
+    std::copy(in_.begin() + static_cast<ptrdiff_t>(begin_),
+              in_.begin() + static_cast<ptrdiff_t>(end_), in_.begin());
     end_ -= begin_;
     begin_ = 0;
     into = in_.data() + end_;
@@ -280,9 +283,11 @@ void Connection::StartRead() {
   }
   TALLY_CHECK(room > 0);
   reading_ = true;
-  socket_.async_read_some(boost::asio::buffer(into, room),
-                          [self = shared_from_this()](const boost::system::error_code& error,
-                                                      size_t bytes) { self->OnRead(error, bytes); });
+  socket_.async_read_some(
+      boost::asio::buffer(into, room),
+      [self = shared_from_this()](const boost::system::error_code& error, size_t bytes) {
+        self->OnRead(error, bytes);
+      });
 }
 
 void Connection::OnRead(const boost::system::error_code& error, size_t bytes) {
@@ -332,7 +337,8 @@ void Connection::CheckInputDeadline(int64_t now_micros) {
   };
   const ServerOptions& options = core_.options;
   if (input_ == Input::kHead) {
-    if (paused_ || Buffered().empty() || !later_than(request_micros_, options.header_timeout_ms)) return;
+    if (paused_ || Buffered().empty() || !later_than(request_micros_, options.header_timeout_ms))
+      return;
     Refuse(Timeout("the head took too long"));
   } else if (input_ == Input::kBody || input_ == Input::kChunks) {
     if (later_than(request_micros_, options.body_timeout_ms)) {
@@ -411,8 +417,8 @@ void Connection::DispatchIngest(uint64_t slot_id) {
   const auto outcomes = target_.query.Get("outcomes");
   if (!outcomes.ok()) return FillSlot(slot, Answer::Problem(outcomes.status()));
   if (*outcomes && **outcomes != "all") {
-    return FillSlot(slot, Answer::Problem(Status::InvalidArgument("invalid_parameter",
-                                                                  "parameter `outcomes` can be `all`")));
+    return FillSlot(slot, Answer::Problem(Status::InvalidArgument(
+                              "invalid_parameter", "parameter `outcomes` can be `all`")));
   }
   printing.all = outcomes->has_value();
   const auto originals = target_.query.GetBool("originals");
@@ -421,19 +427,19 @@ void Connection::DispatchIngest(uint64_t slot_id) {
 
   if (encoding_ != BodyEncoding::kIdentity) {
     BodyBuffer expanded = core_.bodies.Take();
-    const Status status = Expand(encoding_, body_.text(), core_.options.expanded_bytes_max, expanded);
+    const Status status =
+        Expand(encoding_, body_.text(), core_.options.expanded_bytes_max, expanded);
     if (!status.ok()) return FillSlot(slot, Answer::Problem(status));
     ReleaseBody();
     body_ = std::move(expanded);
   }
   body_.Pad();
   Batch batch = core_.db.NewBatch();
-  const Status status =
-      core_.parser.ParseBody(body_.text(), core_.options.batch_events_max, batch);
+  const Status status = core_.parser.ParseBody(body_.text(), core_.options.batch_events_max, batch);
   if (!status.ok()) return FillSlot(slot, Answer::Problem(status));
   ++core_.ingests_in_flight;
-  core_.db.IngestAsync(std::move(batch), [completions = core_.completions, connection_id = id_, slot_id,
-                                          printing](Result<IngestResult> result) {
+  core_.db.IngestAsync(std::move(batch), [completions = core_.completions, connection_id = id_,
+                                          slot_id, printing](Result<IngestResult> result) {
     completions->Push({connection_id, slot_id, printing, std::move(result)});
   });
 }
@@ -473,7 +479,8 @@ void Connection::DispatchRead(uint64_t slot_id) {
         if (reply.stream) reply.piece = reply.stream->Next(kPieceBytes);
         boost::asio::post(core.io, [self, &core, slot_id, reply = std::move(reply)]() mutable {
           --core.metrics.queries_waiting;
-          if (const auto connection = self.lock()) connection->OnReadReply(slot_id, std::move(reply));
+          if (const auto connection = self.lock())
+            connection->OnReadReply(slot_id, std::move(reply));
         });
       });
 }
@@ -492,7 +499,8 @@ void Connection::OnReadReply(uint64_t slot_id, PieceReply reply) {
       slot->keep_alive = false;
       input_ = Input::kEnded;
     }
-    AppendStreamHead(slot->bytes, kJsonType, slot->chunked, {.keep_alive = slot->keep_alive, .date = core_.date});
+    AppendStreamHead(slot->bytes, kJsonType, slot->chunked,
+                     {.keep_alive = slot->keep_alive, .date = core_.date});
     slot->status = 200;
     slot->last = slot->head_only;
     slot->stream = std::move(reply.stream);
@@ -519,7 +527,8 @@ void Connection::OnPiece(uint64_t slot_id, Result<RowStream::Piece> piece) {
   Slot* const slot = FindSlot(slot_id);
   if (slot == nullptr || closed_) return;
   if (!piece.ok()) {
-    core_.Log(LogLevel::kError, fmt::format("an answer was cut off: {}", piece.status().ToString()));
+    core_.Log(LogLevel::kError,
+              fmt::format("an answer was cut off: {}", piece.status().ToString()));
     return CloseLoudly();
   }
   slot->last |= piece->last;
@@ -534,7 +543,8 @@ void Connection::OnPiece(uint64_t slot_id, Result<RowStream::Piece> piece) {
 }
 
 void Connection::FillSlot(Slot& slot, const Answer& answer) {
-  if (answer.status == 500) core_.Log(LogLevel::kError, fmt::format("answered 500: {}", answer.body));
+  if (answer.status == 500)
+    core_.Log(LogLevel::kError, fmt::format("answered 500: {}", answer.body));
   AppendAnswer(slot.bytes, answer,
                {.keep_alive = slot.keep_alive, .head_only = slot.head_only, .date = core_.date});
   slot.status = answer.status;
@@ -580,9 +590,11 @@ void Connection::StartWrite() {
   writing_ = true;
   written_ = 0;
   write_micros_ = core_.NowMicros();
-  socket_.async_write_some(boost::asio::buffer(out_),
-                           [self = shared_from_this()](const boost::system::error_code& error,
-                                                       size_t bytes) { self->OnWrite(error, bytes); });
+  socket_.async_write_some(
+      boost::asio::buffer(out_),
+      [self = shared_from_this()](const boost::system::error_code& error, size_t bytes) {
+        self->OnWrite(error, bytes);
+      });
 }
 
 void Connection::OnWrite(const boost::system::error_code& error, size_t bytes) {
@@ -594,9 +606,8 @@ void Connection::OnWrite(const boost::system::error_code& error, size_t bytes) {
   if (written_ < out_.size()) {
     socket_.async_write_some(
         boost::asio::buffer(out_.data() + written_, out_.size() - written_),
-        [self = shared_from_this()](const boost::system::error_code& next_error, size_t next_bytes) {
-          self->OnWrite(next_error, next_bytes);
-        });
+        [self = shared_from_this()](const boost::system::error_code& next_error,
+                                    size_t next_bytes) { self->OnWrite(next_error, next_bytes); });
     return;
   }
   writing_ = false;
@@ -606,8 +617,8 @@ void Connection::OnWrite(const boost::system::error_code& error, size_t bytes) {
   Advance();
 }
 
-// All is answered and no more will be read: says so to the peer, and waits a moment for it to close, so
-// that an unread rest of its request does not make its side drop our answer.
+// All is answered and no more will be read: says so to the peer, and waits a moment for it to
+// close, so that an unread rest of its request does not make its side drop our answer.
 void Connection::FinishIfDone() {
   if (closed_ || input_ != Input::kEnded || !slots_.empty() || writing_) return;
   if (peer_ended_) return Close();

@@ -29,7 +29,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ~Connection();
 
   void Start();
-  // An answer that was asked for elsewhere. Unknown slots are ignored (the connection gave up on them).
+  // An answer that was asked for elsewhere. Unknown slots are ignored (the connection gave up on
+  // them).
   void Complete(uint64_t slot_id, Answer answer);
   // Checks the deadlines; called every few milliseconds.
   void Tick(int64_t now_micros);
@@ -125,7 +126,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   ChunkDecoder chunks_;
   int64_t request_micros_ = 0;   // first byte of the head, then its end
   int64_t progress_micros_ = 0;  // when the body last had moved on enough
-  size_t progress_bytes_ = 0;     // received since
+  size_t progress_bytes_ = 0;    // received since
 
   std::deque<Slot> slots_;
   uint64_t next_slot_id_ = 1;

@@ -1,5 +1,5 @@
-// The way of ingest outcomes from the committer's thread to the io thread: one wake-up a group, however
-// many requests it answers.
+// The way of ingest outcomes from the committer's thread to the io thread: one wake-up a group,
+// however many requests it answers.
 //
 // Thread rule: any.
 #pragma once

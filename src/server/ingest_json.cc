@@ -1,10 +1,12 @@
 // Reads events with simdjson On-Demand.
 //
 // Invariants:
-//  1. A value is either consumed with a check of its whole token, or walked by Walk(); none is skipped,
+//  1. A value is either consumed with a check of its whole token, or walked by Walk(); none is
+//  skipped,
 //     since skipping checks nothing.
 //  2. After the first JSON fault (Fault) nothing of the document is touched any more.
-//  3. A fault of an event (Reject) never stops the reading: the rest must still be JSON, and event_id may
+//  3. A fault of an event (Reject) never stops the reading: the rest must still be JSON, and
+//  event_id may
 //     come later.
 //  4. A string without a backslash is used where it stands in the body; only others are copied.
 #include "server/ingest_json.h"
@@ -53,39 +55,55 @@ enum FieldId : uint8_t {
 };
 
 constexpr std::string_view kFieldNames[] = {
-    "account_id", "correction_ref", "dimensions", "event_id", "ingested_at_ms",  "kind",         "meter_id",
-    "model_id",   "product_id",     "quantity",   "source",   "subscription_id", "timestamp_ms", "unit"};
+    "account_id", "correction_ref",  "dimensions",   "event_id",   "ingested_at_ms",
+    "kind",       "meter_id",        "model_id",     "product_id", "quantity",
+    "source",     "subscription_id", "timestamp_ms", "unit"};
 static_assert(std::size(kFieldNames) == kUnknown);
 
 // Required, in the order in which a missing one is reported.
-constexpr FieldId kRequired[] = {kEventId, kAccountId, kProductId, kMeterId, kTimestampMs, kQuantity};
+constexpr FieldId kRequired[] = {kEventId, kAccountId,   kProductId,
+                                 kMeterId, kTimestampMs, kQuantity};
 constexpr uint32_t kRequiredMask = [] {
   uint32_t mask = 0;
   for (const FieldId id : kRequired) mask |= 1u << id;
   return mask;
 }();
 
-// `raw` is the text behind a key's opening quote, with padding behind it. Compares up to and with the
-// closing quote.
+// `raw` is the text behind a key's opening quote, with padding behind it. Compares up to and with
+// the closing quote.
 FieldId IdentifyField(const char* raw) {
   const auto is = [raw](FieldId id) {
     const std::string_view name = kFieldNames[id];
-    return std::memcmp(raw, name.data(), name.size()) == 0 && raw[name.size()] == '"' ? id : kUnknown;
+    return std::memcmp(raw, name.data(), name.size()) == 0 && raw[name.size()] == '"' ? id
+                                                                                      : kUnknown;
   };
   switch (raw[0]) {
-    case 'a': return is(kAccountId);
-    case 'c': return is(kCorrectionRef);
-    case 'd': return is(kDimensions);
-    case 'e': return is(kEventId);
-    case 'i': return is(kIngestedAtMs);
-    case 'k': return is(kKind);
-    case 'm': return raw[1] == 'e' ? is(kMeterId) : is(kModelId);
-    case 'p': return is(kProductId);
-    case 'q': return is(kQuantity);
-    case 's': return raw[1] == 'o' ? is(kSource) : is(kSubscriptionId);
-    case 't': return is(kTimestampMs);
-    case 'u': return is(kUnit);
-    default: return kUnknown;
+    case 'a':
+      return is(kAccountId);
+    case 'c':
+      return is(kCorrectionRef);
+    case 'd':
+      return is(kDimensions);
+    case 'e':
+      return is(kEventId);
+    case 'i':
+      return is(kIngestedAtMs);
+    case 'k':
+      return is(kKind);
+    case 'm':
+      return raw[1] == 'e' ? is(kMeterId) : is(kModelId);
+    case 'p':
+      return is(kProductId);
+    case 'q':
+      return is(kQuantity);
+    case 's':
+      return raw[1] == 'o' ? is(kSource) : is(kSubscriptionId);
+    case 't':
+      return is(kTimestampMs);
+    case 'u':
+      return is(kUnit);
+    default:
+      return kUnknown;
   }
 }
 
@@ -98,13 +116,15 @@ struct Draft {
 
   void Begin() {
     view = EventView();
+    view.unit = view.source = "";  // the defaults; never null, even where they are empty
     seen = 0;
     rejection.reset();
     deferred.reset();
   }
 
   void Reject(std::string_view code, std::string_view field, std::string message) {
-    if (!rejection) rejection = Rejection{std::string(code), std::string(field), std::move(message)};
+    if (!rejection)
+      rejection = Rejection{std::string(code), std::string(field), std::move(message)};
   }
   void RejectType(std::string_view field, std::string_view wanted) {
     Reject("invalid_type", field, fmt::format("field `{}` must be {}", field, wanted));
@@ -170,17 +190,22 @@ class EventParser::Impl {
     return Fault(at, simdjson::error_message(error));
   }
 
-  std::string FaultMessage() const { return fmt::format("{} at byte {}", fault_.what, fault_.offset); }
+  std::string FaultMessage() const {
+    return fmt::format("{} at byte {}", fault_.what, fault_.offset);
+  }
   Status FaultStatus() const { return Status::InvalidArgument("invalid_json", FaultMessage()); }
 
-  // The field within the result. To take it out copies it, and that costs more than reading its key.
+  // The field within the result. To take it out copies it, and that costs more than reading its
+  // key.
   static ondemand::field& InPlace(simdjson::simdjson_result<ondemand::field>& result) {
     return const_cast<ondemand::field&>(result.value_unsafe());
   }
 
   // --- single values ---
 
-  static std::string_view Token(ondemand::value& value) { return TrimBlanks(value.raw_json_token()); }
+  static std::string_view Token(ondemand::value& value) {
+    return TrimBlanks(value.raw_json_token());
+  }
 
   // REQUIRES: the value begins with a quote. The text lives until the next document is begun.
   bool ReadString(ondemand::value& value, std::string_view* out) {
@@ -190,7 +215,8 @@ class EventParser::Impl {
       *out = {from, static_cast<size_t>(end - from)};
       return true;
     }
-    if (const auto error = value.get_string().get(*out)) return Fault(from, simdjson::error_message(error));
+    if (const auto error = value.get_string().get(*out))
+      return Fault(from, simdjson::error_message(error));
     // A lone surrogate comes out as bytes that are no UTF-8.
     if (!IsUtf8(*out)) return Fault(from, "a lone surrogate");
     return true;
@@ -198,7 +224,8 @@ class EventParser::Impl {
 
   bool ReadKey(ondemand::field& field, std::string_view* out) {
     const char* const at = field.key().raw();
-    if (const auto error = field.unescaped_key().get(*out)) return Fault(at, simdjson::error_message(error));
+    if (const auto error = field.unescaped_key().get(*out))
+      return Fault(at, simdjson::error_message(error));
     if (!IsUtf8(*out)) return Fault(at, "a lone surrogate");
     return true;
   }
@@ -270,7 +297,8 @@ class EventParser::Impl {
       draft.view.kind = *kind;
     } else {
       draft.Reject("invalid_kind", "kind",
-                   fmt::format("field `kind` must be Usage, Correction or Retraction, not `{}`", Shown(name)));
+                   fmt::format("field `kind` must be Usage, Correction or Retraction, not `{}`",
+                               Shown(name)));
     }
     return true;
   }
@@ -331,7 +359,8 @@ class EventParser::Impl {
       std::string_view key;
       if (!ReadKey(field, &key)) return false;
       const bool known = key == "original_event_id" || key == "reason";
-      if (!known && unknown_fields_ == UnknownFields::kReject) draft.RejectUnknown("correction_ref.", key);
+      if (!known && unknown_fields_ == UnknownFields::kReject)
+        draft.RejectUnknown("correction_ref.", key);
       if (!known) {
         if (!Walk(field.value(), kEventDepth + 2)) return false;
         continue;
@@ -352,7 +381,8 @@ class EventParser::Impl {
     return true;
   }
 
-  // {"k":"v"} or usageDb's {"inner":{"k":"v"}}: the key `inner` with an object makes the difference.
+  // {"k":"v"} or usageDb's {"inner":{"k":"v"}}: the key `inner` with an object makes the
+  // difference.
   bool ReadDimensions(ondemand::value& value, Draft& draft) {
     if (Token(value)[0] != '{') {
       draft.RejectType("dimensions", "an object");
@@ -419,7 +449,8 @@ class EventParser::Impl {
 
   static void RejectDuplicateDimension(std::string_view key, Draft& draft) {
     const std::string field = fmt::format("dimensions.{}", Shown(key));
-    draft.Reject("duplicate_dimension", field, fmt::format("dimension `{}` occurs twice", Shown(key)));
+    draft.Reject("duplicate_dimension", field,
+                 fmt::format("dimension `{}` occurs twice", Shown(key)));
   }
 
   static void RejectMissing(std::string_view field, Draft& draft) {
@@ -428,21 +459,36 @@ class EventParser::Impl {
 
   bool ReadField(FieldId id, ondemand::value& value, Draft& draft) {
     switch (id) {
-      case kAccountId: return ReadText(value, id, draft, &draft.view.account_id);
-      case kCorrectionRef: return ReadCorrectionRef(value, draft);
-      case kDimensions: return ReadDimensions(value, draft);
-      case kEventId: return ReadText(value, id, draft, &draft.view.event_id);
-      case kIngestedAtMs: return ReadIngestedAt(value, draft);
-      case kKind: return ReadKind(value, draft);
-      case kMeterId: return ReadText(value, id, draft, &draft.view.meter_id);
-      case kModelId: return ReadNullableText(value, id, draft, &draft.view.model_id);
-      case kProductId: return ReadText(value, id, draft, &draft.view.product_id);
-      case kQuantity: return ReadQuantity(value, draft);
-      case kSource: return ReadText(value, id, draft, &draft.view.source);
-      case kSubscriptionId: return ReadNullableText(value, id, draft, &draft.view.subscription_id);
-      case kTimestampMs: return ReadTimestamp(value, draft);
-      case kUnit: return ReadText(value, id, draft, &draft.view.unit);
-      case kUnknown: break;
+      case kAccountId:
+        return ReadText(value, id, draft, &draft.view.account_id);
+      case kCorrectionRef:
+        return ReadCorrectionRef(value, draft);
+      case kDimensions:
+        return ReadDimensions(value, draft);
+      case kEventId:
+        return ReadText(value, id, draft, &draft.view.event_id);
+      case kIngestedAtMs:
+        return ReadIngestedAt(value, draft);
+      case kKind:
+        return ReadKind(value, draft);
+      case kMeterId:
+        return ReadText(value, id, draft, &draft.view.meter_id);
+      case kModelId:
+        return ReadNullableText(value, id, draft, &draft.view.model_id);
+      case kProductId:
+        return ReadText(value, id, draft, &draft.view.product_id);
+      case kQuantity:
+        return ReadQuantity(value, draft);
+      case kSource:
+        return ReadText(value, id, draft, &draft.view.source);
+      case kSubscriptionId:
+        return ReadNullableText(value, id, draft, &draft.view.subscription_id);
+      case kTimestampMs:
+        return ReadTimestamp(value, draft);
+      case kUnit:
+        return ReadText(value, id, draft, &draft.view.unit);
+      case kUnknown:
+        break;
     }
     return Walk(value, kEventDepth + 1);
   }
@@ -564,7 +610,8 @@ class EventParser::Impl {
       if (!ReadKey(field, &key)) return FaultStatus();
       const bool is_events = key == "events";
       if (is_events && ++events_keys > 1) shape = InvalidShape("`events` occurs twice");
-      if (is_events && Token(field.value())[0] != '[') shape = InvalidShape("`events` must be an array");
+      if (is_events && Token(field.value())[0] != '[')
+        shape = InvalidShape("`events` must be an array");
       if (is_events && shape.ok()) {
         TALLY_RETURN_IF_ERROR(ReadEvents(field.value(), events_max, batch));
       } else if (!Walk(field.value(), 1)) {
@@ -598,8 +645,8 @@ class EventParser::Impl {
     return Status::Ok();
   }
 
-  // The event is added before it is known that nothing follows it, so what follows is looked for first:
-  // the last byte of the line must close the object that the first one opens.
+  // The event is added before it is known that nothing follows it, so what follows is looked for
+  // first: the last byte of the line must close the object that the first one opens.
   void ReadLine(Batch& batch) {
     ondemand::document document;
     const DocumentInUse in_use(document_);
@@ -648,7 +695,8 @@ class EventParser::Impl {
   std::vector<Dimension> dimensions_;
 };
 
-EventParser::EventParser(UnknownFields unknown_fields) : impl_(std::make_unique<Impl>(unknown_fields)) {}
+EventParser::EventParser(UnknownFields unknown_fields)
+    : impl_(std::make_unique<Impl>(unknown_fields)) {}
 EventParser::EventParser(EventParser&&) noexcept = default;
 EventParser& EventParser::operator=(EventParser&&) noexcept = default;
 EventParser::~EventParser() = default;

@@ -21,9 +21,9 @@ constexpr size_t kEventsMax = 1000;
 using Fields = std::vector<std::pair<std::string, std::string>>;
 
 std::string EventText(const Fields& changes) {
-  Fields fields = {{"event_id", "\"e1\""},    {"account_id", "\"acme\""}, {"product_id", "\"api\""},
-                   {"meter_id", "\"tok\""},   {"timestamp_ms", "1782000000000"},
-                   {"quantity", "1500"}};
+  Fields fields = {
+      {"event_id", "\"e1\""},  {"account_id", "\"acme\""},        {"product_id", "\"api\""},
+      {"meter_id", "\"tok\""}, {"timestamp_ms", "1782000000000"}, {"quantity", "1500"}};
   for (const auto& [name, value] : changes) {
     const auto at = std::ranges::find(fields, name, &Fields::value_type::first);
     if (at == fields.end()) {
@@ -76,10 +76,14 @@ class IngestJson : public testing::Test {
     if (refused != "ok") return refused;
     EXPECT_EQ(outcomes_.size(), 1u);
     switch (outcomes_[0].kind) {
-      case OutcomeKind::kAccepted: return "accepted";
-      case OutcomeKind::kDuplicate: return "duplicate";
-      case OutcomeKind::kConflict: return "conflict";
-      case OutcomeKind::kRejected: break;
+      case OutcomeKind::kAccepted:
+        return "accepted";
+      case OutcomeKind::kDuplicate:
+        return "duplicate";
+      case OutcomeKind::kConflict:
+        return "conflict";
+      case OutcomeKind::kRejected:
+        break;
     }
     return outcomes_[0].rejection.code + " " + outcomes_[0].rejection.field;
   }
@@ -99,16 +103,17 @@ class IngestJson : public testing::Test {
 };
 
 TEST_F(IngestJson, AWholeEventIsStoredAsItWasSent) {
-  ASSERT_EQ(IngestOne(EventText({{"subscription_id", "\"sub1\""},
-                                 {"model_id", "\"m\\u00e41\""},
-                                 {"unit", "\"tokens\""},
-                                 {"source", "\"gateway\""},
-                                 {"kind", "\"Correction\""},
-                                 {"correction_ref", R"({"original_event_id":"e0","reason":"x\ny"})"},
-                                 {"dimensions", R"({"region":"eu","a\"b":""})"},
-                                 {"ingested_at_ms", "1.5e3"},
-                                 {"quantity", "-12.50"}})),
-            "accepted");
+  ASSERT_EQ(
+      IngestOne(EventText({{"subscription_id", "\"sub1\""},
+                           {"model_id", "\"m\\u00e41\""},
+                           {"unit", "\"tokens\""},
+                           {"source", "\"gateway\""},
+                           {"kind", "\"Correction\""},
+                           {"correction_ref", R"({"original_event_id":"e0","reason":"x\ny"})"},
+                           {"dimensions", R"({"region":"eu","a\"b":""})"},
+                           {"ingested_at_ms", "1.5e3"},
+                           {"quantity", "-12.50"}})),
+      "accepted");
   EXPECT_EQ(Stored("e1"),
             R"({"account_id":"acme","correction_ref":{"original_event_id":"e0","reason":"x\ny"},)"
             R"("dimensions":{"a\"b":"","region":"eu"},"event_id":"e1","ingested_at_ms":0,)"
@@ -118,29 +123,46 @@ TEST_F(IngestJson, AWholeEventIsStoredAsItWasSent) {
 }
 
 TEST_F(IngestJson, DefaultsAndNulls) {
-  ASSERT_EQ(IngestOne(EventText({{"subscription_id", "null"}, {"model_id", "null"}, {"correction_ref", "null"}})),
+  ASSERT_EQ(IngestOne(EventText(
+                {{"subscription_id", "null"}, {"model_id", "null"}, {"correction_ref", "null"}})),
             "accepted");
-  EXPECT_EQ(Stored("e1"),
-            R"({"account_id":"acme","correction_ref":null,"dimensions":{},"event_id":"e1",)"
-            R"("ingested_at_ms":0,"kind":"Usage","meter_id":"tok","model_id":null,"product_id":"api",)"
-            R"("quantity":1500,"source":"","subscription_id":null,"timestamp_ms":1782000000000,"unit":""})");
+  EXPECT_EQ(
+      Stored("e1"),
+      R"({"account_id":"acme","correction_ref":null,"dimensions":{},"event_id":"e1",)"
+      R"("ingested_at_ms":0,"kind":"Usage","meter_id":"tok","model_id":null,"product_id":"api",)"
+      R"("quantity":1500,"source":"","subscription_id":null,"timestamp_ms":1782000000000,"unit":""})");
   EXPECT_EQ(IngestOne(EventText({})), "duplicate") << "null and absent are one payload";
 }
 
 TEST_F(IngestJson, WrongTypesNameTheirField) {
-  const Fields wrong[] = {{{"event_id", "1"}},      {{"account_id", "null"}}, {{"product_id", "[]"}},
-                          {{"meter_id", "{}"}},     {{"unit", "null"}},       {{"source", "true"}},
-                          {{"kind", "null"}},       {{"timestamp_ms", "1.0"}}, {{"timestamp_ms", "1e3"}},
-                          {{"timestamp_ms", "\"1\""}}, {{"quantity", "null"}}, {{"quantity", "true"}},
-                          {{"quantity", "[1]"}},    {{"model_id", "1"}},      {{"subscription_id", "{}"}},
-                          {{"correction_ref", "\"x\""}}, {{"dimensions", "null"}}, {{"dimensions", "[]"}},
-                          {{"ingested_at_ms", "\"1\""}}, {{"ingested_at_ms", "null"}}};
+  const Fields wrong[] = {{{"event_id", "1"}},
+                          {{"account_id", "null"}},
+                          {{"product_id", "[]"}},
+                          {{"meter_id", "{}"}},
+                          {{"unit", "null"}},
+                          {{"source", "true"}},
+                          {{"kind", "null"}},
+                          {{"timestamp_ms", "1.0"}},
+                          {{"timestamp_ms", "1e3"}},
+                          {{"timestamp_ms", "\"1\""}},
+                          {{"quantity", "null"}},
+                          {{"quantity", "true"}},
+                          {{"quantity", "[1]"}},
+                          {{"model_id", "1"}},
+                          {{"subscription_id", "{}"}},
+                          {{"correction_ref", "\"x\""}},
+                          {{"dimensions", "null"}},
+                          {{"dimensions", "[]"}},
+                          {{"ingested_at_ms", "\"1\""}},
+                          {{"ingested_at_ms", "null"}}};
   for (const Fields& fields : wrong) {
     EXPECT_EQ(IngestOne(EventText(fields)), "invalid_type " + fields[0].first) << fields[0].second;
   }
   EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"a":1})"}})), "invalid_type dimensions.a");
-  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":1})"}})), "invalid_type dimensions.inner");
-  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":{"a":{}}})"}})), "invalid_type dimensions.a");
+  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":1})"}})),
+            "invalid_type dimensions.inner");
+  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":{"a":{}}})"}})),
+            "invalid_type dimensions.a");
   EXPECT_EQ(IngestOne(EventText({{"correction_ref", R"({"original_event_id":1,"reason":""})"}})),
             "invalid_type correction_ref.original_event_id");
   for (const char* event : {"1", "null", "\"x\"", "[1,{\"a\":[]}]"}) {
@@ -149,7 +171,8 @@ TEST_F(IngestJson, WrongTypesNameTheirField) {
 }
 
 TEST_F(IngestJson, MissingFieldsAreNamed) {
-  for (const char* name : {"event_id", "account_id", "product_id", "meter_id", "timestamp_ms", "quantity"}) {
+  for (const char* name :
+       {"event_id", "account_id", "product_id", "meter_id", "timestamp_ms", "quantity"}) {
     EXPECT_EQ(IngestOne(EventText({{name, "-"}})), std::string("missing_field ") + name);
   }
   EXPECT_EQ(IngestOne("{}"), "missing_field event_id");
@@ -160,20 +183,24 @@ TEST_F(IngestJson, MissingFieldsAreNamed) {
 }
 
 TEST_F(IngestJson, RepeatedKeysRejectTheirEvent) {
-  for (const char* name : {"event_id", "account_id", "quantity", "dimensions", "unit", "kind", "model_id"}) {
-    std::string event = EventText({{"dimensions", "{}"}, {"unit", "\"\""}, {"kind", "\"Usage\""}, {"model_id", "null"}});
+  for (const char* name :
+       {"event_id", "account_id", "quantity", "dimensions", "unit", "kind", "model_id"}) {
+    std::string event = EventText(
+        {{"dimensions", "{}"}, {"unit", "\"\""}, {"kind", "\"Usage\""}, {"model_id", "null"}});
     event.insert(event.size() - 1, fmt::format(",\"{}\":\"again\"", name));
     EXPECT_EQ(IngestOne(event), std::string("duplicate_field ") + name);
   }
   std::string escaped = EventText({});
   escaped.insert(escaped.size() - 1, R"(,"\u0065vent_id":"other")");
   EXPECT_EQ(IngestOne(escaped), "duplicate_field event_id") << "an escaped key is the same key";
-  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"a":"1","a":"1"})"}})), "duplicate_dimension dimensions.a");
+  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"a":"1","a":"1"})"}})),
+            "duplicate_dimension dimensions.a");
   EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":{"a":"1","\u0061":"2"}})"}})),
             "duplicate_dimension dimensions.a");
   EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":{"a":"1"},"inner":{"b":"1"}})"}})),
             "duplicate_dimension dimensions.inner");
-  EXPECT_EQ(IngestOne(EventText({{"correction_ref", R"({"reason":"","original_event_id":"","reason":""})"}})),
+  EXPECT_EQ(IngestOne(EventText(
+                {{"correction_ref", R"({"reason":"","original_event_id":"","reason":""})"}})),
             "duplicate_field correction_ref.reason");
   EXPECT_EQ(IngestOne(EventText({})), "accepted") << "none of them left a trace";
 }
@@ -182,10 +209,13 @@ TEST_F(IngestJson, UnknownFieldsRejectUnlessIgnored) {
   EXPECT_EQ(IngestOne(EventText({{"color", "{\"a\":[1,2,{}]}"}})), "unknown_field color");
   EXPECT_EQ(IngestOne(EventText({{"Event_id", "1"}})), "unknown_field Event_id");
   EXPECT_EQ(IngestOne(EventText({{"event_id2", "1"}})), "unknown_field event_id2");
-  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":{},"b":"1"})"}})), "unknown_field dimensions.b");
-  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"b":"1","inner":{}})"}})), "unknown_field dimensions.b");
-  EXPECT_EQ(IngestOne(EventText({{"correction_ref", R"({"original_event_id":"","reason":"","x":1})"}})),
-            "unknown_field correction_ref.x");
+  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":{},"b":"1"})"}})),
+            "unknown_field dimensions.b");
+  EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"b":"1","inner":{}})"}})),
+            "unknown_field dimensions.b");
+  EXPECT_EQ(
+      IngestOne(EventText({{"correction_ref", R"({"original_event_id":"","reason":"","x":1})"}})),
+      "unknown_field correction_ref.x");
   EXPECT_EQ(IngestOne(EventText({{"color", "1"}, {"dimensions", R"({"b":"1","inner":{"a":"2"}})"}}),
                       UnknownFields::kIgnore),
             "accepted");
@@ -197,7 +227,8 @@ TEST_F(IngestJson, UnknownFieldsRejectUnlessIgnored) {
 TEST_F(IngestJson, DimensionsInBothForms) {
   EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"a":"1","b":"2"})"}})), "accepted");
   EXPECT_EQ(IngestOne(EventText({{"dimensions", R"({"inner":{"b":"2","a":"1"}})"}})), "duplicate");
-  EXPECT_EQ(IngestOne(EventText({{"event_id", "\"e2\""}, {"dimensions", R"({"inner":"text"})"}})), "accepted");
+  EXPECT_EQ(IngestOne(EventText({{"event_id", "\"e2\""}, {"dimensions", R"({"inner":"text"})"}})),
+            "accepted");
   EXPECT_NE(Stored("e2").find(R"("dimensions":{"inner":"text"})"), std::string::npos);
 }
 
@@ -209,24 +240,34 @@ TEST_F(IngestJson, AtMostSixteenDimensions) {
   };
   EXPECT_EQ(IngestOne(EventText({{"dimensions", dimensions(16)}})), "accepted");
   for (const int count : {17, 18, 1000}) {
-    EXPECT_EQ(IngestOne(EventText({{"dimensions", dimensions(count)}})).substr(0, 19), "too_many_dimensions");
+    EXPECT_EQ(IngestOne(EventText({{"dimensions", dimensions(count)}})).substr(0, 19),
+              "too_many_dimensions");
   }
 }
 
 TEST_F(IngestJson, QuantitiesAreExact) {
   const std::pair<const char*, const char*> taken[] = {
-      {"0", "0"}, {"-0", "0"}, {"1e3", "1000"}, {"\"12.5\"", "12.5"}, {"0.000000000001", "0.000000000001"},
+      {"0", "0"},
+      {"-0", "0"},
+      {"1e3", "1000"},
+      {"\"12.5\"", "12.5"},
+      {"0.000000000001", "0.000000000001"},
       {"1.50e1", "15"},
       {"170141183460469231731687303715884105727", "170141183460469231731687303715884105727"},
       {"-170141183460469231731687303715884105728", "-170141183460469231731687303715884105728"},
-      {"9007199254740993", "9007199254740993"}, {"0.1", "0.1"}};
+      {"9007199254740993", "9007199254740993"},
+      {"0.1", "0.1"}};
   int id = 0;
   for (const auto& [sent, stored] : taken) {
     const std::string name = fmt::format("q{}", id++);
-    ASSERT_EQ(IngestOne(EventText({{"event_id", '"' + name + '"'}, {"quantity", sent}})), "accepted") << sent;
-    EXPECT_NE(Stored(name).find(fmt::format("\"quantity\":{},", stored)), std::string::npos) << Stored(name);
+    ASSERT_EQ(IngestOne(EventText({{"event_id", '"' + name + '"'}, {"quantity", sent}})),
+              "accepted")
+        << sent;
+    EXPECT_NE(Stored(name).find(fmt::format("\"quantity\":{},", stored)), std::string::npos)
+        << Stored(name);
   }
-  EXPECT_EQ(IngestOne(EventText({{"quantity", "0.0000000000001"}})), "quantity_too_precise quantity");
+  EXPECT_EQ(IngestOne(EventText({{"quantity", "0.0000000000001"}})),
+            "quantity_too_precise quantity");
   EXPECT_EQ(IngestOne(EventText({{"quantity", "1e400"}})), "quantity_out_of_range quantity");
   EXPECT_EQ(IngestOne(EventText({{"quantity", "170141183460469231731687303715884105728"}})),
             "quantity_out_of_range quantity");
@@ -238,61 +279,101 @@ TEST_F(IngestJson, QuantitiesAreExact) {
 TEST_F(IngestJson, TimestampsAndKinds) {
   EXPECT_EQ(IngestOne(EventText({{"timestamp_ms", "0"}})), "invalid_timestamp timestamp_ms");
   EXPECT_EQ(IngestOne(EventText({{"timestamp_ms", "-1"}})), "invalid_timestamp timestamp_ms");
-  EXPECT_EQ(IngestOne(EventText({{"timestamp_ms", "9223372036854775808"}})), "invalid_timestamp timestamp_ms");
-  EXPECT_EQ(IngestOne(EventText({{"timestamp_ms", "9223372036854775807"}})), "timestamp_in_future timestamp_ms");
+  EXPECT_EQ(IngestOne(EventText({{"timestamp_ms", "9223372036854775808"}})),
+            "invalid_timestamp timestamp_ms");
+  EXPECT_EQ(IngestOne(EventText({{"timestamp_ms", "9223372036854775807"}})),
+            "timestamp_in_future timestamp_ms");
   EXPECT_EQ(IngestOne(EventText({{"kind", "\"usage\""}})), "invalid_kind kind");
-  EXPECT_EQ(IngestOne(EventText({{"kind", "\"Retraction\""}})).substr(0, 23), "correction_ref_required");
+  EXPECT_EQ(IngestOne(EventText({{"kind", "\"Retraction\""}})).substr(0, 23),
+            "correction_ref_required");
 }
 
 TEST_F(IngestJson, ABadEventLeavesItsNeighboursAlone) {
-  const std::string body = fmt::format("{{\"events\":[{},{},17,{}]}}", EventText({{"event_id", "\"a\""}}),
-                                       EventText({{"quantity", "{}"}, {"event_id", "\"b\""}}),
-                                       EventText({{"event_id", "\"c\""}}));
+  const std::string body = fmt::format(
+      "{{\"events\":[{},{},17,{}]}}", EventText({{"event_id", "\"a\""}}),
+      EventText({{"quantity", "{}"}, {"event_id", "\"b\""}}), EventText({{"event_id", "\"c\""}}));
   ASSERT_EQ(Ingest(body), "ok");
-  EXPECT_EQ(result_,
-            R"({"accepted":2,"conflicts":0,"duplicates":0,"lsn":2,"outcomes":[)"
-            R"({"event_id":"a","index":0,"lsn":1,"outcome":"accepted"},)"
-            R"({"code":"invalid_type","event_id":"b","field":"quantity","index":1,)"
-            R"("message":"field `quantity` must be a number, or a string that holds one","outcome":"rejected"},)"
-            R"({"code":"invalid_type","event_id":"","field":"","index":2,)"
-            R"("message":"an event must be a JSON object","outcome":"rejected"},)"
-            R"({"event_id":"c","index":3,"lsn":2,"outcome":"accepted"}],"rejected":2})");
+  EXPECT_EQ(
+      result_,
+      R"({"accepted":2,"conflicts":0,"duplicates":0,"lsn":2,"outcomes":[)"
+      R"({"event_id":"a","index":0,"lsn":1,"outcome":"accepted"},)"
+      R"({"code":"invalid_type","event_id":"b","field":"quantity","index":1,)"
+      R"("message":"field `quantity` must be a number, or a string that holds one","outcome":"rejected"},)"
+      R"({"code":"invalid_type","event_id":"","field":"","index":2,)"
+      R"("message":"an event must be a JSON object","outcome":"rejected"},)"
+      R"({"event_id":"c","index":3,"lsn":2,"outcome":"accepted"}],"rejected":2})");
 }
 
 TEST_F(IngestJson, ShapesOfTheBody) {
   EXPECT_EQ(Ingest(R"({"events":[]})"), "ok");
-  EXPECT_EQ(Ingest(R"( {"other":{"a":[]},"events":[],"more":null} )"), "ok") << "other keys are ignored";
+  EXPECT_EQ(Ingest(R"( {"other":{"a":[]},"events":[],"more":null} )"), "ok")
+      << "other keys are ignored";
   EXPECT_EQ(Ingest(R"({"\u0065vents":[]})"), "ok");
-  for (const char* body : {"{}", "[]", "1", "null", "\"x\"", R"({"events":{}})", R"({"events":null})",
-                           R"({"Events":[]})", R"({"events":[],"events":[]})", "[{\"events\":[]}]"}) {
+  for (const char* body :
+       {"{}", "[]", "1", "null", "\"x\"", R"({"events":{}})", R"({"events":null})",
+        R"({"Events":[]})", R"({"events":[],"events":[]})", "[{\"events\":[]}]"}) {
     EXPECT_EQ(Ingest(body), "invalid_shape") << body;
   }
 }
 
 TEST_F(IngestJson, WhatIsNoJsonIsRefusedWhole) {
   const std::string event = EventText({});
-  const std::string wholes[] = {
-      "", " ", "x", "tru", "nul", "01", "{", "[", "}", "\"", "[1,", "{\"events\"", "{\"events\":[", "{\"events\":[}",
-      "{\"events\":[" + event, "{\"events\":[" + event + "]", "{\"events\":[" + event + "]}}",
-      "{\"events\":[" + event + "]} {}", "{\"events\":[" + event + ",]}", "{\"events\":[" + event + " " + event + "]}",
-      "{\"events\":[" + event + "],}", "{\"events\":[" + event + "] \"a\":1}", "{'events':[]}", "{events:[]}",
-      "{\"events\":[]}x", "{\"a\":tru,\"events\":[]}", "{\"a\":[1 2],\"events\":[]}", "{\"a\":[1},\"events\":[]}",
-      "{\"a\":{\"b\"},\"events\":[]}", "{\"a\":{\"b\":},\"events\":[]}", "{\"events\":[]\xEF\xBB\xBF}", "/**/{\"events\":[]}"};
+  const std::string wholes[] = {"",
+                                " ",
+                                "x",
+                                "tru",
+                                "nul",
+                                "01",
+                                "{",
+                                "[",
+                                "}",
+                                "\"",
+                                "[1,",
+                                "{\"events\"",
+                                "{\"events\":[",
+                                "{\"events\":[}",
+                                "{\"events\":[" + event,
+                                "{\"events\":[" + event + "]",
+                                "{\"events\":[" + event + "]}}",
+                                "{\"events\":[" + event + "]} {}",
+                                "{\"events\":[" + event + ",]}",
+                                "{\"events\":[" + event + " " + event + "]}",
+                                "{\"events\":[" + event + "],}",
+                                "{\"events\":[" + event + "] \"a\":1}",
+                                "{'events':[]}",
+                                "{events:[]}",
+                                "{\"events\":[]}x",
+                                "{\"a\":tru,\"events\":[]}",
+                                "{\"a\":[1 2],\"events\":[]}",
+                                "{\"a\":[1},\"events\":[]}",
+                                "{\"a\":{\"b\"},\"events\":[]}",
+                                "{\"a\":{\"b\":},\"events\":[]}",
+                                "{\"events\":[]\xEF\xBB\xBF}",
+                                "/**/{\"events\":[]}"};
   for (const std::string& body : wholes) EXPECT_EQ(Ingest(body), "invalid_json") << body;
-  for (const char* value : {"01", "1.", "-.", "1.5.2", "+1", "tru", "Infinity", ".5", "\"\\x\"", "\"\\u12\"",
-                            "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\x01\"", "\"\xff\"", "\"\xed\xa0\x80\"", "{", "{\"a\":1,}", "[1,]"}) {
-    for (const char* name : {"quantity", "timestamp_ms", "ingested_at_ms", "event_id", "model_id", "kind", "dimensions", "correction_ref", "unknown"}) {
+  for (const char* value :
+       {"01", "1.", "-.", "1.5.2", "+1", "tru", "Infinity", ".5", "\"\\x\"", "\"\\u12\"",
+        "\"\\ud800\"", "\"\\udc00\"", "\"\\ud800\\u0041\"", "\"\x01\"", "\"\xff\"",
+        "\"\xed\xa0\x80\"", "{", "{\"a\":1,}", "[1,]"}) {
+    for (const char* name : {"quantity", "timestamp_ms", "ingested_at_ms", "event_id", "model_id",
+                             "kind", "dimensions", "correction_ref", "unknown"}) {
       EXPECT_EQ(IngestOne(EventText({{name, value}})), "invalid_json") << name << " " << value;
     }
-    EXPECT_EQ(IngestOne(EventText({{"dimensions", fmt::format("{{\"a\":{}}}", value)}})), "invalid_json") << value;
-    EXPECT_EQ(IngestOne(EventText({{"unknown", fmt::format("[{{\"a\":{}}}]", value)}}), UnknownFields::kIgnore), "invalid_json") << value;
+    EXPECT_EQ(IngestOne(EventText({{"dimensions", fmt::format("{{\"a\":{}}}", value)}})),
+              "invalid_json")
+        << value;
+    EXPECT_EQ(IngestOne(EventText({{"unknown", fmt::format("[{{\"a\":{}}}]", value)}}),
+                        UnknownFields::kIgnore),
+              "invalid_json")
+        << value;
   }
   EXPECT_EQ(IngestOne(EventText({{"\\ud800", "1"}})), "invalid_json");
   EXPECT_EQ(IngestOne(EventText({})), "accepted") << "none of them left a trace";
 }
 
 TEST_F(IngestJson, EveryCutOfABodyIsRefused) {
-  const std::string body = "{\"events\":[" + EventText({{"dimensions", R"({"a":"b\u00e4"})"}, {"x", "[{}]"}}) + "]}";
+  const std::string body =
+      "{\"events\":[" + EventText({{"dimensions", R"({"a":"b\u00e4"})"}, {"x", "[{}]"}}) + "]}";
   for (size_t bytes = 0; bytes < body.size(); ++bytes) {
     EXPECT_EQ(Ingest(body.substr(0, bytes)), "invalid_json") << bytes;
   }
@@ -306,7 +387,9 @@ TEST_F(IngestJson, FaultsTellTheirPosition) {
 }
 
 TEST_F(IngestJson, NestingIsBounded) {
-  const auto nested = [](size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); };
+  const auto nested = [](size_t depth) {
+    return std::string(depth, '[') + std::string(depth, ']');
+  };
   EXPECT_EQ(IngestOne(EventText({{"x", nested(kJsonDepthMax - 3)}})), "unknown_field x");
   EXPECT_EQ(IngestOne(EventText({{"x", nested(kJsonDepthMax + 1)}})), "invalid_json");
   EXPECT_EQ(IngestOne(EventText({{"x", nested(1'000'000)}})), "invalid_json");
@@ -329,8 +412,9 @@ TEST_F(IngestJson, LinesStandAlone) {
   EXPECT_FALSE(parser.ParseEventLine(EventText({{"event_id", "\"b\""}, {"color", "1"}}), batch));
   EXPECT_FALSE(parser.ParseEventLine("17", batch));
   EXPECT_EQ(batch.size(), 3u);
-  for (const std::string& line : {std::string(), std::string("x"), EventText({}) + "}", EventText({}) + EventText({}),
-                                  EventText({}).substr(1), EventText({{"quantity", "01"}})}) {
+  for (const std::string& line :
+       {std::string(), std::string("x"), EventText({}) + "}", EventText({}) + EventText({}),
+        EventText({}).substr(1), EventText({{"quantity", "01"}})}) {
     const auto rejection = parser.ParseEventLine(line, batch);
     ASSERT_TRUE(rejection) << line;
     EXPECT_EQ(rejection->code, "invalid_json");

@@ -11,14 +11,15 @@ TEST(JsonToken, NumbersFollowTheGrammar) {
   for (const char* token : {"0", "-0", "10", "1.5", "1e3", "1E+3", "-1.5e-300", "0.0", "1e400"}) {
     EXPECT_TRUE(IsJsonNumber(token)) << token;
   }
-  for (const char* token : {"", "-", "+1", "01", "-01", "1.", ".5", "1.5.2", "1e", "1e+", "0x1", "1a", " 1",
-                            "Infinity", "NaN", "1_000", "--1"}) {
+  for (const char* token : {"", "-", "+1", "01", "-01", "1.", ".5", "1.5.2", "1e", "1e+", "0x1",
+                            "1a", " 1", "Infinity", "NaN", "1_000", "--1"}) {
     EXPECT_FALSE(IsJsonNumber(token)) << token;
   }
 }
 
 TEST(JsonToken, Scalars) {
-  for (const char* token : {"true", "false", "null", "1"}) EXPECT_TRUE(IsJsonScalar(token)) << token;
+  for (const char* token : {"true", "false", "null", "1"})
+    EXPECT_TRUE(IsJsonScalar(token)) << token;
   for (const char* token : {"tru", "trues", "nul", "True", "\"a\"", ""}) {
     EXPECT_FALSE(IsJsonScalar(token)) << token;
   }

@@ -8,7 +8,8 @@
 namespace tallystick {
 namespace {
 
-constexpr std::string_view kMetricNames[] = {"corrections", "count", "quantity", "retractions", "usage"};
+constexpr std::string_view kMetricNames[] = {"corrections", "count", "quantity", "retractions",
+                                             "usage"};
 
 template <typename Integer>
 void AppendInteger(std::string& out, Integer value) {
@@ -30,7 +31,8 @@ void AppendText(std::string& out, std::string_view name, std::string_view text) 
   AppendJsonString(out, text);
 }
 
-void AppendNullable(std::string& out, std::string_view name, const std::optional<std::string>& text) {
+void AppendNullable(std::string& out, std::string_view name,
+                    const std::optional<std::string>& text) {
   AppendKey(out, name);
   if (text) {
     AppendJsonString(out, *text);
@@ -130,11 +132,21 @@ void AppendJsonString(std::string& out, std::string_view text) {
     out.append(text, plain_from, i - plain_from);
     plain_from = i + 1;
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         out += "\\u00";
         out += kHex[c >> 4];

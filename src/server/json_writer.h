@@ -1,5 +1,5 @@
-// JSON of what the database answers: events, usage lines, batch outcomes. Numbers are exact, whatever
-// their size; object keys are in alphabetical order; no blanks.
+// JSON of what the database answers: events, usage lines, batch outcomes. Numbers are exact,
+// whatever their size; object keys are in alphabetical order; no blanks.
 //
 // Everything appends to a string that the caller owns.
 //

@@ -41,7 +41,8 @@ class Families {
 void AddDatabase(const DbStatus& db, Families& families) {
   families.Gauge("tallystick_ingest_ready", "1 if events are taken", db.ingest.ok() ? 1 : 0);
   families.Gauge("tallystick_lsn", "Newest visible log sequence number", db.lsn.value);
-  families.Gauge("tallystick_flushed_lsn", "Newest flushed log sequence number", db.flushed_lsn.value);
+  families.Gauge("tallystick_flushed_lsn", "Newest flushed log sequence number",
+                 db.flushed_lsn.value);
   families.Gauge("tallystick_wal_files", "Live log files", db.wal_files);
   families.Gauge("tallystick_wal_bytes", "Bytes of live log files", db.wal_bytes);
   families.Gauge("tallystick_wal_poisoned", "1 after a failed log write", db.wal_poisoned ? 1 : 0);
@@ -50,7 +51,8 @@ void AddDatabase(const DbStatus& db, Families& families) {
   families.Gauge("tallystick_memory_bytes", "Bytes of memtables", db.memory_bytes);
   families.Gauge("tallystick_queue_events", "Events in the commit queue", db.queue_events);
   families.Gauge("tallystick_queue_bytes", "Bytes in the commit queue", db.queue_bytes);
-  families.Counter("tallystick_queue_full_total", "Requests refused by the commit queue", db.queue_full);
+  families.Counter("tallystick_queue_full_total", "Requests refused by the commit queue",
+                   db.queue_full);
   families.Counter("tallystick_frames_written_total", "Log frames written", db.frames_written);
   families.Counter("tallystick_marks_written_total", "Mark frames written", db.marks_written);
   families.Counter("tallystick_frame_bytes_written_total", "Bytes of log frames written",
@@ -61,8 +63,8 @@ void AddDatabase(const DbStatus& db, Families& families) {
   families.Gauge("tallystick_recovery_torn_bytes", "Bytes of a torn tail dropped at start",
                  db.recovery_torn_bytes);
 
-  MetricFamily& events = families.Begin("tallystick_events_total", "Events ingested, by outcome",
-                                        MetricType::Counter);
+  MetricFamily& events =
+      families.Begin("tallystick_events_total", "Events ingested, by outcome", MetricType::Counter);
   const std::pair<const char*, uint64_t> outcomes[] = {{"accepted", db.events_accepted},
                                                        {"duplicate", db.events_duplicate},
                                                        {"conflict", db.events_conflict},
@@ -91,24 +93,28 @@ std::string ServerMetrics::Render(const DbStatus& db) const {
   families.Gauge("tallystick_http_connections", "Open connections", connections_open);
   families.Counter("tallystick_http_connections_accepted_total", "Connections accepted",
                    connections_accepted);
-  families.Counter("tallystick_http_connections_refused_total", "Connections refused for their number",
-                   connections_refused);
+  families.Counter("tallystick_http_connections_refused_total",
+                   "Connections refused for their number", connections_refused);
   families.Counter("tallystick_http_received_bytes_total", "Bytes received", bytes_received);
   families.Counter("tallystick_http_sent_bytes_total", "Bytes sent", bytes_sent);
-  families.Gauge("tallystick_http_body_memory_bytes", "Memory of bodies being read", body_memory_bytes);
+  families.Gauge("tallystick_http_body_memory_bytes", "Memory of bodies being read",
+                 body_memory_bytes);
   families.Gauge("tallystick_http_queries_waiting", "Reads that wait or run", queries_waiting);
 
-  MetricFamily& requests = families.Begin("tallystick_http_requests_total",
-                                          "Requests answered, by route and status", MetricType::Counter);
+  MetricFamily& requests =
+      families.Begin("tallystick_http_requests_total", "Requests answered, by route and status",
+                     MetricType::Counter);
   for (const auto& [key, count] : answers_) {
     ClientMetric metric;
-    metric.label = {{"route", std::string(RouteName(key.first))}, {"status", std::to_string(key.second)}};
+    metric.label = {{"route", std::string(RouteName(key.first))},
+                    {"status", std::to_string(key.second)}};
     metric.counter.value = static_cast<double>(count);
     requests.metric.push_back(std::move(metric));
   }
 
-  MetricFamily& durations = families.Begin("tallystick_http_request_duration_seconds",
-                                           "From a request's head to its answer", MetricType::Histogram);
+  MetricFamily& durations =
+      families.Begin("tallystick_http_request_duration_seconds",
+                     "From a request's head to its answer", MetricType::Histogram);
   for (size_t route = 0; route < kRouteCount; ++route) {
     const Latency& latency = latencies_[route];
     ClientMetric metric;

@@ -30,9 +30,8 @@ class ServerMetrics {
   std::string Render(const DbStatus& db) const;
 
  private:
-  static constexpr std::array<int64_t, 12> kBucketMicros = {100,     250,     500,       1'000,
-                                                            2'500,   5'000,   10'000,    50'000,
-                                                            100'000, 500'000, 1'000'000, 5'000'000};
+  static constexpr std::array<int64_t, 12> kBucketMicros = {
+      100, 250, 500, 1'000, 2'500, 5'000, 10'000, 50'000, 100'000, 500'000, 1'000'000, 5'000'000};
   struct Latency {
     std::array<uint64_t, kBucketMicros.size() + 1> counts{};  // the last: slower than all
     int64_t sum_micros = 0;

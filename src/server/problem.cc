@@ -15,6 +15,7 @@ constexpr std::array kKinds = std::to_array<ProblemKind>({
     {"batch_too_large", 413, "Too many events, or too many bytes, in one batch"},
     {"body_memory_full", 503, "The bodies being read need too much memory"},
     {"body_too_large", 413, "The body is too large"},
+    {"closed", 503, "The database is closed"},
     {"compaction_behind", 503, "Background work is behind; try again later"},
     {"corruption", 500, "Stored bytes are damaged"},
     {"dedupe_rebuilding", 503, "The index of known events is being rebuilt"},
@@ -28,6 +29,7 @@ constexpr std::array kKinds = std::to_array<ProblemKind>({
     {"invalid_argument", 400, "A value is wrong"},
     {"invalid_cursor", 400, "The cursor cannot be read"},
     {"invalid_encoding", 400, "The compressed body cannot be read"},
+    {"invalid_filter", 400, "A filter cannot be applied"},
     {"invalid_json", 400, "The body is no JSON"},
     {"invalid_parameter", 400, "A query parameter's value is wrong"},
     {"invalid_request", 400, "The request cannot be read"},
@@ -36,6 +38,7 @@ constexpr std::array kKinds = std::to_array<ProblemKind>({
     {"invalid_url", 400, "The URL cannot be read"},
     {"io_error", 500, "The storage failed"},
     {"log_poisoned", 503, "The log failed; no ingest until a restart"},
+    {"log_unavailable", 503, "The log is being prepared"},
     {"lsn_in_future", 400, "The LSN is beyond what is stored"},
     {"memory_full", 503, "The memory for events is full"},
     {"method_not_allowed", 405, "The path exists, but not with this method"},
@@ -105,21 +108,36 @@ std::string ProblemToJson(const ProblemKind& kind, std::string_view detail) {
 
 std::string_view HttpReason(int http_status) {
   switch (http_status) {
-    case 200: return "OK";
-    case 400: return "Bad Request";
-    case 404: return "Not Found";
-    case 405: return "Method Not Allowed";
-    case 408: return "Request Timeout";
-    case 409: return "Conflict";
-    case 413: return "Content Too Large";
-    case 415: return "Unsupported Media Type";
-    case 417: return "Expectation Failed";
-    case 422: return "Unprocessable Content";
-    case 431: return "Request Header Fields Too Large";
-    case 500: return "Internal Server Error";
-    case 501: return "Not Implemented";
-    case 503: return "Service Unavailable";
-    default: return "Unknown";
+    case 200:
+      return "OK";
+    case 400:
+      return "Bad Request";
+    case 404:
+      return "Not Found";
+    case 405:
+      return "Method Not Allowed";
+    case 408:
+      return "Request Timeout";
+    case 409:
+      return "Conflict";
+    case 413:
+      return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 417:
+      return "Expectation Failed";
+    case 422:
+      return "Unprocessable Content";
+    case 431:
+      return "Request Header Fields Too Large";
+    case 500:
+      return "Internal Server Error";
+    case 501:
+      return "Not Implemented";
+    case 503:
+      return "Service Unavailable";
+    default:
+      return "Unknown";
   }
 }
 

@@ -23,7 +23,8 @@ std::span<const ProblemKind> ProblemKinds();
 // The kind of an error: by its reason where that is a known code, else by its coarse code.
 const ProblemKind& ProblemOf(const Status& status);
 
-// {"code":...,"detail":...,"status":...,"title":...,"type":"about:blank"}. `detail` may be any bytes.
+// {"code":...,"detail":...,"status":...,"title":...,"type":"about:blank"}. `detail` may be any
+// bytes.
 std::string ProblemToJson(const ProblemKind& kind, std::string_view detail);
 
 // "Bad Request"; "Unknown" for a status that this server does not send.

@@ -44,7 +44,8 @@ Result<std::string> Decode(std::string_view text, bool plus_is_blank, std::strin
 
 Status InvalidParameter(std::string_view name, std::string_view rule, std::string_view value) {
   return Status::InvalidArgument(
-      "invalid_parameter", fmt::format("parameter `{}` must be {}, not `{}`", name, rule, Shown(value)));
+      "invalid_parameter",
+      fmt::format("parameter `{}` must be {}, not `{}`", name, rule, Shown(value)));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The target of a request: path segments and query parameters, percent-decoded and checked to be UTF-8.
+// The target of a request: path segments and query parameters, percent-decoded and checked to be
+// UTF-8.
 //
 // Thread rule: values.
 #pragma once
@@ -37,7 +38,8 @@ class QueryString {
 };
 
 struct Target {
-  std::vector<std::string> segments;  // "/v1/a%2Fb" -> "v1", "a/b"; a trailing slash gives a last ""
+  std::vector<std::string>
+      segments;  // "/v1/a%2Fb" -> "v1", "a/b"; a trailing slash gives a last ""
   QueryString query;
 
   // Origin form ("/path?query") or absolute form ("http://host/path?query"). kInvalidArgument

@@ -20,7 +20,8 @@ std::string Fault(std::string_view text) {
 using Segments = std::vector<std::string>;
 
 TEST(Target, SegmentsAreDecodedAfterTheyAreSplit) {
-  EXPECT_EQ(Parsed("/v1/accounts/a%2Fb/usage").segments, (Segments{"v1", "accounts", "a/b", "usage"}));
+  EXPECT_EQ(Parsed("/v1/accounts/a%2Fb/usage").segments,
+            (Segments{"v1", "accounts", "a/b", "usage"}));
   EXPECT_EQ(Parsed("/").segments, (Segments{""}));
   EXPECT_EQ(Parsed("/health/").segments, (Segments{"health", ""}));
   EXPECT_EQ(Parsed("/a+b").segments, (Segments{"a+b"})) << "a plus is a blank in queries only";

@@ -37,8 +37,8 @@ Result<std::optional<Lsn>> AsOfLsn(const QueryString& query) {
 Result<std::vector<Filter>> Filters(const QueryString& query) {
   std::vector<Filter> filters;
   for (const auto& [name, value] : query.parameters()) {
-    const bool known = std::ranges::find(kFilterParameters, std::string_view(name)) !=
-                       std::end(kFilterParameters);
+    const bool known =
+        std::ranges::find(kFilterParameters, std::string_view(name)) != std::end(kFilterParameters);
     if (!known && !name.starts_with(kDimensionPrefix)) continue;
     TALLY_ASSIGN_OR_RETURN(const auto once, query.Get(name));
     filters.push_back({Field::Parse(name), {std::string(once.value())}});

@@ -1,8 +1,8 @@
 #include "server/request_head.h"
 
+#include <fmt/format.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
-#include <fmt/format.h>
 
 #include "server/text.h"
 
@@ -98,7 +98,8 @@ Status ParseRequestHead(std::string_view bytes, uint32_t header_count_max, Reque
     return Status::InvalidArgument("invalid_request", ec ? ec.message() : "the head is incomplete");
   }
   if (parser.other_transfer_encoding()) {
-    return Status::InvalidArgument("unsupported_transfer_encoding", "only `chunked`, once, is read");
+    return Status::InvalidArgument("unsupported_transfer_encoding",
+                                   "only `chunked`, once, is read");
   }
   head->chunked = parser.chunked();
   head->keep_alive = parser.keep_alive();

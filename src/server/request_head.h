@@ -27,13 +27,13 @@ struct RequestHead {
 };
 
 // Reads `bytes`, which end with the empty line of the head. Reuses the strings of `head`. Errors,
-// kInvalidArgument: invalid_request (also for a Content-Length beside a Transfer-Encoding, or two that
-// differ), headers_too_large (more than header_count_max), unsupported_transfer_encoding,
+// kInvalidArgument: invalid_request (also for a Content-Length beside a Transfer-Encoding, or two
+// that differ), headers_too_large (more than header_count_max), unsupported_transfer_encoding,
 // expectation_failed.
 Status ParseRequestHead(std::string_view bytes, uint32_t header_count_max, RequestHead* head);
 
-// The bytes of a head at the front of `bytes`, its empty line included; 0 if it is not complete. The
-// search starts at `from` (what an earlier call has seen already).
+// The bytes of a head at the front of `bytes`, its empty line included; 0 if it is not complete.
+// The search starts at `from` (what an earlier call has seen already).
 size_t FindHeadEnd(std::string_view bytes, size_t from);
 
 }  // namespace tallystick

@@ -14,11 +14,12 @@ std::string Fault(std::string_view bytes, uint32_t header_count_max = 100) {
 
 TEST(RequestHead, TakesWhatTheServerNeeds) {
   RequestHead head;
-  ASSERT_TRUE(ParseRequestHead("POST /v1/usage/batch?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n"
-                               "CONTENT-type:  application/json ; charset=utf-8\r\n"
-                               "content-encoding: gzip\r\nExpect: 100-Continue\r\n\r\n",
-                               100, &head)
-                  .ok());
+  ASSERT_TRUE(
+      ParseRequestHead("POST /v1/usage/batch?x=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 12\r\n"
+                       "CONTENT-type:  application/json ; charset=utf-8\r\n"
+                       "content-encoding: gzip\r\nExpect: 100-Continue\r\n\r\n",
+                       100, &head)
+          .ok());
   EXPECT_EQ(head.method, "POST");
   EXPECT_EQ(head.target, "/v1/usage/batch?x=1");
   EXPECT_EQ(head.content_type, "application/json ; charset=utf-8");
@@ -55,20 +56,24 @@ TEST(RequestHead, WhetherTheConnectionStays) {
 
 TEST(RequestHead, AmbiguousLengthsAreRefused) {
   const std::string post = "POST / HTTP/1.1\r\n";
-  EXPECT_EQ(Fault(post + "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"), "invalid_request");
-  EXPECT_EQ(Fault(post + "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n"), "invalid_request");
+  EXPECT_EQ(Fault(post + "content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n"),
+            "invalid_request");
+  EXPECT_EQ(Fault(post + "transfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n"),
+            "invalid_request");
   EXPECT_EQ(Fault(post + "content-length: 5\r\ncontent-length: 6\r\n\r\n"), "invalid_request");
   EXPECT_EQ(Fault(post + "content-length: -1\r\n\r\n"), "invalid_request");
   EXPECT_EQ(Fault(post + "content-length: 99999999999999999999\r\n\r\n"), "invalid_request");
   EXPECT_EQ(Fault(post + "transfer-encoding: gzip\r\n\r\n"), "unsupported_transfer_encoding");
-  EXPECT_EQ(Fault(post + "transfer-encoding: chunked, gzip\r\n\r\n"), "unsupported_transfer_encoding");
+  EXPECT_EQ(Fault(post + "transfer-encoding: chunked, gzip\r\n\r\n"),
+            "unsupported_transfer_encoding");
 }
 
 TEST(RequestHead, BrokenHeadsAreRefused) {
   for (const char* bytes :
-       {"GET /\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n", "\x16\x03\x01\r\n\r\n",
-        "GET / HTTP/1.1\r\nno colon\r\n\r\n", "GET / HTTP/1.1\r\na b: c\r\n\r\n",
-        "GET / HTTP/1.1\r\na: b\x01\r\n\r\n", "GET / HTTP/1.1\nHost: h\r\n\r\n"}) {
+       {"GET /\r\n\r\n", "GET / HTTP/2.0\r\n\r\n", "GET  / HTTP/1.1\r\n\r\n",
+        "\x16\x03\x01\r\n\r\n", "GET / HTTP/1.1\r\nno colon\r\n\r\n",
+        "GET / HTTP/1.1\r\na b: c\r\n\r\n", "GET / HTTP/1.1\r\na: b\x01\r\n\r\n",
+        "GET / HTTP/1.1\nHost: h\r\n\r\n"}) {
     EXPECT_EQ(Fault(bytes), "invalid_request") << bytes;
   }
 }

@@ -26,7 +26,8 @@ constexpr auto kPatterns = std::to_array<Pattern>({
 });
 static_assert(kPatterns.size() + 1 == kRouteCount);
 
-bool Matches(std::string_view path, std::span<const std::string> segments, std::string_view* parameter) {
+bool Matches(std::string_view path, std::span<const std::string> segments,
+             std::string_view* parameter) {
   for (const std::string& segment : segments) {
     if (path.empty()) return false;
     path.remove_prefix(1);

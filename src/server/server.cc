@@ -3,19 +3,20 @@
 // Stop, in this order:
 //  1. accept no more; connections read no further and close once what they read is answered
 //  2. wait for that, for stop_timeout_ms at most; close what is left
-//  3. join the reads (they use the Db); drop completions that come later; stop and join the io thread
+//  3. join the reads (they use the Db); drop completions that come later; stop and join the io
+//  thread
 //  4. close what is left and run the handlers that are pending (they may hold rows of the Db alive)
 #include "server/server.h"
 
 #include <algorithm>
 #include <chrono>
 
+#include <fmt/format.h>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
-#include <fmt/format.h>
 
 #include "base/mutex.h"
 #include "server/http_connection.h"
@@ -57,7 +58,8 @@ class Server::Impl {
     if (error) return failed(error);
     port_ = bound.port();
     const std::string host = address.to_string();
-    url_ = fmt::format(fmt::runtime(address.is_v6() ? "http://[{}]:{}" : "http://{}:{}"), host, port_);
+    url_ =
+        fmt::format(fmt::runtime(address.is_v6() ? "http://[{}]:{}" : "http://{}:{}"), host, port_);
     return Status::Ok();
   }
 
@@ -133,7 +135,8 @@ class Server::Impl {
   // Says why, as far as the socket takes it at once, and closes.
   void Turn(tcp::socket socket) {
     std::string bytes;
-    AppendAnswer(bytes, Answer::Problem(Status::Unavailable("too_many_connections", "try again later")),
+    AppendAnswer(bytes,
+                 Answer::Problem(Status::Unavailable("too_many_connections", "try again later")),
                  {.keep_alive = false, .date = core_->date});
     boost::system::error_code ignored;
     socket.non_blocking(true, ignored);
@@ -167,10 +170,10 @@ class Server::Impl {
       const auto at = core_->connections.find(completion.connection_id);
       if (at == core_->connections.end()) continue;
       const auto connection = at->second;
-      connection->Complete(completion.slot_id,
-                           completion.result.ok()
-                               ? Answer::Json(IngestResultToJson(*completion.result, completion.printing))
-                               : Answer::Problem(completion.result.status()));
+      connection->Complete(completion.slot_id, completion.result.ok()
+                                                   ? Answer::Json(IngestResultToJson(
+                                                         *completion.result, completion.printing))
+                                                   : Answer::Problem(completion.result.status()));
     }
   }
 

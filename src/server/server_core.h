@@ -1,5 +1,5 @@
-// What all connections of a server share. Everything but the two pools and the completions belongs to
-// the io thread.
+// What all connections of a server share. Everything but the two pools and the completions belongs
+// to the io thread.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,8 @@ class BodyPool {
   }
 
   void Give(BodyBuffer buffer) {
-    if (buffer.capacity() == 0 || buffer.capacity() > kKeptBytesMax || free_.size() >= kKept) return;
+    if (buffer.capacity() == 0 || buffer.capacity() > kKeptBytesMax || free_.size() >= kKept)
+      return;
     buffer.Clear();
     free_.push_back(std::move(buffer));
   }

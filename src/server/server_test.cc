@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include <boost/json/parse.hpp>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <boost/json/parse.hpp>
 
 #include "server/problem.h"
 #include "server/test_client.h"
@@ -82,10 +82,12 @@ TEST_F(ServerTest, IngestAnswersWithCountsAndOutcomes) {
             R"({"code":"missing_field","event_id":"","field":"event_id","index":3,)"
             R"("message":"field `event_id` is missing","outcome":"rejected"}],"rejected":1})");
   answer = client.Post(Body({EventText("a")}));
-  EXPECT_EQ(answer.body, R"({"accepted":0,"conflicts":0,"duplicates":1,"lsn":4,)"
-                         R"("outcomes":[{"event_id":"a","index":0,"outcome":"duplicate"}],"rejected":0})");
+  EXPECT_EQ(answer.body,
+            R"({"accepted":0,"conflicts":0,"duplicates":1,"lsn":4,)"
+            R"("outcomes":[{"event_id":"a","index":0,"outcome":"duplicate"}],"rejected":0})");
   answer = client.Post(Body({}));
-  EXPECT_EQ(answer.body, R"({"accepted":0,"conflicts":0,"duplicates":0,"lsn":4,"outcomes":[],"rejected":0})");
+  EXPECT_EQ(answer.body,
+            R"({"accepted":0,"conflicts":0,"duplicates":0,"lsn":4,"outcomes":[],"rejected":0})");
   EXPECT_EQ(Code(client.Post(Body({}), "/v1/usage/batch?outcomes=some")), "invalid_parameter");
   EXPECT_EQ(Code(client.Post(Body({}), "/v1/usage/batch?originals=yes")), "invalid_parameter");
 }
@@ -93,7 +95,8 @@ TEST_F(ServerTest, IngestAnswersWithCountsAndOutcomes) {
 TEST_F(ServerTest, UsageIsSummedAndGrouped) {
   TestClient client = Client();
   client.Post(Body({EventText("a", "1"), EventText("b", "2.5"), EventText("c", "7", "other")}));
-  TestAnswer answer = client.Get(fmt::format("/v1/accounts/acme/usage?{}&group_by=meter_id,%20,day,meter_id", kRange));
+  TestAnswer answer = client.Get(
+      fmt::format("/v1/accounts/acme/usage?{}&group_by=meter_id,%20,day,meter_id", kRange));
   ASSERT_EQ(answer.status, 200) << answer.body;
   EXPECT_EQ(answer.body.substr(0, answer.body.find(",\"rows\"")),
             R"({"lines":[{"corrections":"0","count":2,"day":"1782000000000","meter_id":"tok",)"
@@ -102,7 +105,8 @@ TEST_F(ServerTest, UsageIsSummedAndGrouped) {
   EXPECT_EQ(document.at("rows").as_object().at("memory"), 2);
   EXPECT_TRUE(document.at("watermark_ms").is_int64());
 
-  answer = client.Get("/v1/accounts/acme/usage?from=1782000000000&to=1782000000001&as_of_lsn=1&source=raw");
+  answer = client.Get(
+      "/v1/accounts/acme/usage?from=1782000000000&to=1782000000001&as_of_lsn=1&source=raw");
   EXPECT_NE(answer.body.find(R"("quantity":"1")"), std::string::npos) << answer.body;
   answer = client.Get("/v1/accounts/nobody/usage?from=1&to=0&group_by=meter_id");
   EXPECT_EQ(answer.body.substr(0, 11), R"({"lines":[])");
@@ -111,26 +115,36 @@ TEST_F(ServerTest, UsageIsSummedAndGrouped) {
 TEST_F(ServerTest, FiltersByColumnAndDimension) {
   TestClient client = Client();
   std::string with_dimension = EventText("b", "2");
-  with_dimension.insert(with_dimension.size() - 1, R"(,"model_id":"m1","dimensions":{"region":"e u"})");
+  with_dimension.insert(with_dimension.size() - 1,
+                        R"(,"model_id":"m1","dimensions":{"region":"e u"})");
   client.Post(Body({EventText("a", "1"), with_dimension}));
   const auto quantity = [&](std::string_view filter) {
-    const TestAnswer answer = client.Get(fmt::format("/v1/accounts/acme/usage?{}&{}", kRange, filter));
+    const TestAnswer answer =
+        client.Get(fmt::format("/v1/accounts/acme/usage?{}&{}", kRange, filter));
     EXPECT_EQ(answer.status, 200) << answer.body;
-    return std::string(
-        boost::json::parse(answer.body).as_object().at("lines").as_array().at(0).as_object().at("quantity").as_string());
+    return std::string(boost::json::parse(answer.body)
+                           .as_object()
+                           .at("lines")
+                           .as_array()
+                           .at(0)
+                           .as_object()
+                           .at("quantity")
+                           .as_string());
   };
   EXPECT_EQ(quantity("meter_id=tok"), "3");
   EXPECT_EQ(quantity("meter_id=nope"), "0");
   EXPECT_EQ(quantity("model_id=m1"), "2");
   EXPECT_EQ(quantity("dimensions.region=e+u"), "2");
   EXPECT_EQ(quantity("product_id=api&dimensions.region=x"), "0");
-  EXPECT_EQ(quantity("unknown=key&unknown=again"), "3") << "unknown keys are ignored, as usageDb does";
+  EXPECT_EQ(quantity("unknown=key&unknown=again"), "3")
+      << "unknown keys are ignored, as usageDb does";
 }
 
 TEST_F(ServerTest, EventsAreListedInPages) {
   TestClient client = Client();
   std::vector<std::string> events;
-  for (int i = 0; i < 10; ++i) events.push_back(EventText(fmt::format("e{}", i), "1", "acme", 1782000000000 - i));
+  for (int i = 0; i < 10; ++i)
+    events.push_back(EventText(fmt::format("e{}", i), "1", "acme", 1782000000000 - i));
   client.Post(Body(events));
   std::string target = fmt::format("/v1/accounts/acme/usage/events?{}&limit=4", kRange);
   std::vector<std::string> ids;
@@ -144,7 +158,8 @@ TEST_F(ServerTest, EventsAreListedInPages) {
     if (!page.contains("next_cursor")) break;
     cursor = "&cursor=" + std::string(page.at("next_cursor").as_string());
   }
-  EXPECT_EQ(ids, (std::vector<std::string>{"e9", "e8", "e7", "e6", "e5", "e4", "e3", "e2", "e1", "e0"}));
+  EXPECT_EQ(ids,
+            (std::vector<std::string>{"e9", "e8", "e7", "e6", "e5", "e4", "e3", "e2", "e1", "e0"}));
   EXPECT_EQ(Code(client.Get(target + "&cursor=nonsense")), "invalid_cursor");
   EXPECT_EQ(Code(client.Get(fmt::format("/v1/accounts/acme/usage/events?{}&limit=0", kRange))),
             "invalid_parameter");
@@ -179,7 +194,8 @@ TEST_F(ServerTest, ALongListingIsStreamed) {
 
 TEST_F(ServerTest, OneEventAndConflicts) {
   TestClient client = Client();
-  client.Post(Body({EventText("a/b", "1"), EventText("a/b", "2"), EventText("x"), EventText("x", "5")}));
+  client.Post(
+      Body({EventText("a/b", "1"), EventText("a/b", "2"), EventText("x"), EventText("x", "5")}));
   TestAnswer answer = client.Get("/v1/events/a%2Fb");
   ASSERT_EQ(answer.status, 200) << answer.body;
   auto lookup = boost::json::parse(answer.body).as_object();
@@ -200,21 +216,31 @@ TEST_F(ServerTest, OneEventAndConflicts) {
                       std::string(page.at("next_cursor").as_string()));
   page = boost::json::parse(answer.body).as_object();
   EXPECT_EQ(page.at("conflicts").at(0).at("lsn"), 4);
-  EXPECT_EQ(boost::json::parse(client.Get("/v1/conflicts").body).at("conflicts").as_array().size(), 2u);
-  EXPECT_EQ(boost::json::parse(client.Get("/v1/conflicts?account_id=o").body).at("conflicts").as_array().size(), 0u);
+  EXPECT_EQ(boost::json::parse(client.Get("/v1/conflicts").body).at("conflicts").as_array().size(),
+            2u);
+  EXPECT_EQ(boost::json::parse(client.Get("/v1/conflicts?account_id=o").body)
+                .at("conflicts")
+                .as_array()
+                .size(),
+            0u);
 }
 
 TEST_F(ServerTest, ACorrectionNamesItsOriginal) {
   TestClient client = Client();
   const auto correction = [](std::string_view id, std::string_view original) {
     std::string event = EventText(id, "-1");
-    event.insert(event.size() - 1,
-                 fmt::format(R"(,"kind":"Correction","correction_ref":{{"original_event_id":"{}","reason":""}})", original));
+    event.insert(
+        event.size() - 1,
+        fmt::format(
+            R"(,"kind":"Correction","correction_ref":{{"original_event_id":"{}","reason":""}})",
+            original));
     return event;
   };
   client.Post(Body({EventText("a"), correction("b", "a"), correction("c", "gone")}));
-  EXPECT_NE(client.Get("/v1/events/b").body.find(R"("original":{"event_id":"a","lsn":1}})"), std::string::npos);
-  EXPECT_NE(client.Get("/v1/events/c").body.find(R"("original":null,"unresolved":true})"), std::string::npos);
+  EXPECT_NE(client.Get("/v1/events/b").body.find(R"("original":{"event_id":"a","lsn":1}})"),
+            std::string::npos);
+  EXPECT_NE(client.Get("/v1/events/c").body.find(R"("original":null,"unresolved":true})"),
+            std::string::npos);
 }
 
 TEST_F(ServerTest, OperatorsRoutes) {
@@ -249,7 +275,8 @@ TEST_F(ServerTest, MistakesOfTheCaller) {
   EXPECT_EQ(Code(client.Get("/v1/accounts/a/usage?from=1")), "missing_parameter");
   EXPECT_EQ(Code(client.Get("/v1/accounts/a/usage?from=1&to=2&from=3")), "duplicate_parameter");
   EXPECT_EQ(Code(client.Get("/v1/accounts/a/usage?from=2026-01-01&to=2")), "invalid_time");
-  EXPECT_EQ(Code(client.Get("/v1/accounts/a/usage/events?from=1&to=2&limit=x")), "invalid_parameter");
+  EXPECT_EQ(Code(client.Get("/v1/accounts/a/usage/events?from=1&to=2&limit=x")),
+            "invalid_parameter");
   const TestAnswer wrong_method = client.Get("/v1/usage/batch");
   EXPECT_EQ(wrong_method.status, 405);
   EXPECT_EQ(wrong_method.headers.at("allow"), "POST");
@@ -262,7 +289,8 @@ TEST_F(ServerTest, MistakesOfTheCaller) {
 TEST_F(ServerTest, ContentTypes) {
   const auto post = [this](std::string_view header) {
     TestClient client = Client();
-    client.Send(fmt::format("POST /v1/usage/batch HTTP/1.1\r\n{}content-length: 13\r\n\r\n{{\"events\":[]}}", header));
+    client.Send(fmt::format(
+        "POST /v1/usage/batch HTTP/1.1\r\n{}content-length: 13\r\n\r\n{{\"events\":[]}}", header));
     return client.Read().status;
   };
   EXPECT_EQ(post("content-type: application/json\r\n"), 200);
@@ -306,23 +334,30 @@ std::string Gzip(std::string_view text) {
 
 TEST_F(ServerTest, CompressedBodies) {
   TestClient client = Client();
-  EXPECT_EQ(client.Post(Gzip(Body({EventText("a")})), "/v1/usage/batch", "content-encoding: gzip\r\n").status, 200);
+  EXPECT_EQ(
+      client.Post(Gzip(Body({EventText("a")})), "/v1/usage/batch", "content-encoding: gzip\r\n")
+          .status,
+      200);
   const std::string body = Body({EventText("b")});
   std::string zstd(ZSTD_compressBound(body.size()), '\0');
   zstd.resize(ZSTD_compress(zstd.data(), zstd.size(), body.data(), body.size(), 1));
   EXPECT_EQ(client.Post(zstd, "/v1/usage/batch", "content-encoding: zstd\r\n").status, 200);
   EXPECT_EQ(db_->VisibleLsn().value, 2u);
-  EXPECT_EQ(Code(client.Post("garbage", "/v1/usage/batch", "content-encoding: gzip\r\n")), "invalid_encoding");
-  EXPECT_EQ(Code(client.Post(Gzip(std::string(100 << 20, ' ')), "/v1/usage/batch", "content-encoding: gzip\r\n")),
+  EXPECT_EQ(Code(client.Post("garbage", "/v1/usage/batch", "content-encoding: gzip\r\n")),
+            "invalid_encoding");
+  EXPECT_EQ(Code(client.Post(Gzip(std::string(100 << 20, ' ')), "/v1/usage/batch",
+                             "content-encoding: gzip\r\n")),
             "body_too_large");
-  EXPECT_EQ(Code(client.Post(Gzip("x"), "/v1/usage/batch", "content-encoding: br\r\n")), "unsupported_encoding");
+  EXPECT_EQ(Code(client.Post(Gzip("x"), "/v1/usage/batch", "content-encoding: br\r\n")),
+            "unsupported_encoding");
 }
 
 TEST_F(ServerTest, ChunkedBodies) {
   TestClient client = Client();
   const std::string body = Body({EventText("a")});
   const std::string head =
-      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ntransfer-encoding: "
+      "chunked\r\n\r\n";
   std::string bytes = head;
   for (const char c : body) bytes += fmt::format("1\r\n{}\r\n", c);
   bytes += "0\r\n\r\n";
@@ -337,11 +372,15 @@ TEST_F(ServerTest, ChunkedBodies) {
 TEST_F(ServerTest, LargeBodiesAreRefusedBeforeTheyCome) {
   options_.body_bytes_max = 1000;
   TestClient client = Client();
-  client.Send("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 1001\r\n\r\n");
+  client.Send(
+      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: "
+      "1001\r\n\r\n");
   EXPECT_EQ(Code(client.Read()), "body_too_large");
   EXPECT_TRUE(client.AtEnd());
   TestClient chunked = Client();
-  chunked.Send("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n");
+  chunked.Send(
+      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ntransfer-encoding: "
+      "chunked\r\n\r\n");
   chunked.Send("3e9\r\n" + std::string(1001, ' '));
   EXPECT_EQ(Code(chunked.Read()), "body_too_large");
   TestClient fitting = Client();
@@ -353,7 +392,8 @@ TEST_F(ServerTest, AllBodiesTogetherAreBounded) {
   options_.body_memory_bytes_max = 2 << 20;
   std::vector<std::unique_ptr<TestClient>> clients;
   const std::string head =
-      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 1048576\r\n\r\n";
+      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: "
+      "1048576\r\n\r\n";
   // Each sends all but the last byte, and so keeps its body.
   for (int i = 0; i < 2; ++i) {
     Client();
@@ -361,7 +401,8 @@ TEST_F(ServerTest, AllBodiesTogetherAreBounded) {
     clients.back()->Send(head + std::string((1 << 20) - 1, ' '));
   }
   TestClient observer = Client();
-  while (observer.Get("/metrics").body.find("tallystick_http_body_memory_bytes 2097152\n") == std::string::npos) {
+  while (observer.Get("/metrics").body.find("tallystick_http_body_memory_bytes 2097152\n") ==
+         std::string::npos) {
   }
   TestClient third = Client();
   third.Send(head + std::string(300'000, ' '));
@@ -370,18 +411,23 @@ TEST_F(ServerTest, AllBodiesTogetherAreBounded) {
     client->Send("x");
     EXPECT_EQ(Code(client->Read()), "invalid_json");
   }
-  EXPECT_NE(observer.Get("/metrics").body.find("tallystick_http_body_memory_bytes 0\n"), std::string::npos);
+  EXPECT_NE(observer.Get("/metrics").body.find("tallystick_http_body_memory_bytes 0\n"),
+            std::string::npos);
 }
 
 TEST_F(ServerTest, ExpectContinue) {
   TestClient client = Client();
   const std::string body = Body({EventText("a")});
-  client.Send(fmt::format("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\n"
-                          "expect: 100-continue\r\ncontent-length: {}\r\n\r\n", body.size()));
+  client.Send(
+      fmt::format("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\n"
+                  "expect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+                  body.size()));
   EXPECT_EQ(client.Read().status, 100);
   client.Send(body);
   EXPECT_EQ(client.Read().status, 200);
-  client.Send("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: text/plain\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n");
+  client.Send(
+      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: text/plain\r\nexpect: "
+      "100-continue\r\ncontent-length: 5\r\n\r\n");
   EXPECT_EQ(client.Read().status, 415) << "refused without asking for the body";
   EXPECT_TRUE(client.AtEnd());
 }
@@ -394,9 +440,12 @@ TEST_F(ServerTest, PipelinedAnswersComeInOrder) {
   std::string requests;
   for (int i = 0; i < 50; ++i) {
     const std::string body = Body({EventText(fmt::format("e{}", i))});
-    requests += fmt::format("POST /v1/usage/batch?outcomes=all HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
-                            body.size(), body);
-    requests += fmt::format("GET /v1/events/e{} HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\n\r\n", i / 2);
+    requests += fmt::format(
+        "POST /v1/usage/batch?outcomes=all HTTP/1.1\r\ncontent-type: "
+        "application/json\r\ncontent-length: {}\r\n\r\n{}",
+        body.size(), body);
+    requests +=
+        fmt::format("GET /v1/events/e{} HTTP/1.1\r\n\r\nGET /health HTTP/1.1\r\n\r\n", i / 2);
   }
   client.Send(requests);
   for (int i = 0; i < 50; ++i) {
@@ -410,7 +459,9 @@ TEST_F(ServerTest, RequestsInSinglePieces) {
   TestClient client = Client();
   const std::string body = Body({EventText("a")});
   const std::string request = fmt::format(
-      "\r\nPOST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}", body.size(), body);
+      "\r\nPOST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: "
+      "{}\r\n\r\n{}",
+      body.size(), body);
   for (const char c : request) ASSERT_TRUE(client.Send({&c, 1}));
   EXPECT_EQ(client.Read().status, 200);
 }
@@ -435,10 +486,12 @@ TEST_F(ServerTest, ConnectionsEndWhenAsked) {
 
 TEST_F(ServerTest, GarbageIsAnsweredAndClosed) {
   for (const std::string_view bytes :
-       {std::string_view("\x16\x03\x01\x02\x00", 5), std::string_view("\0\0\0\0", 4), std::string_view("{}"),
-        std::string_view("GET /\r\n\r\n"), std::string_view("GET / HTTP/3.0\r\n\r\n"),
+       {std::string_view("\x16\x03\x01\x02\x00", 5), std::string_view("\0\0\0\0", 4),
+        std::string_view("{}"), std::string_view("GET /\r\n\r\n"),
+        std::string_view("GET / HTTP/3.0\r\n\r\n"),
         std::string_view("GET /health HTTP/1.1\r\n a\r\n\r\n"),
-        std::string_view("GET /health HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n")}) {
+        std::string_view(
+            "GET /health HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n")}) {
     TestClient client = Client();
     client.Send(bytes);
     EXPECT_EQ(Code(client.Read()), "invalid_request") << bytes;
@@ -480,7 +533,9 @@ TEST_F(ServerTest, SlowClientsTimeOut) {
 TEST_F(ServerTest, SlowBodiesTimeOut) {
   options_.body_timeout_ms = 40;
   TestClient client = Client();
-  client.Send("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 5\r\n\r\n{");
+  client.Send(
+      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: "
+      "5\r\n\r\n{");
   EXPECT_EQ(Code(client.Read()), "request_timeout");
   EXPECT_TRUE(client.AtEnd());
 }
@@ -489,12 +544,15 @@ TEST_F(ServerTest, BodiesMustMoveOn) {
   options_.body_progress_timeout_ms = 20;
   options_.body_progress_bytes_min = 1000;
   TestClient client = Client();
-  client.Send("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 50000\r\n\r\n");
+  client.Send(
+      "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: "
+      "50000\r\n\r\n");
   // A byte now and then is not enough. Far fewer are sent than the body has.
   TestClient observer = Client();
   const std::string counted = "route=\"/v1/usage/batch\",status=\"408\"";
   for (int sent = 0; sent < 40'000; ++sent) {
-    if (!client.Send(" ") || observer.Get("/metrics").body.find(counted) != std::string::npos) break;
+    if (!client.Send(" ") || observer.Get("/metrics").body.find(counted) != std::string::npos)
+      break;
   }
   EXPECT_EQ(Code(client.Read()), "request_timeout");
 }
@@ -517,7 +575,8 @@ TEST_F(ServerTest, ReadersThatDoNotReadAreClosed) {
   const std::string target = fmt::format("/v1/accounts/acme/usage/events?{}", kRange);
   client.Send("GET " + target + " HTTP/1.1\r\n\r\nGET " + target + " HTTP/1.1\r\n\r\n");
   TestClient observer = Client();
-  while (observer.Get("/metrics").body.find("tallystick_http_connections 1\n") == std::string::npos) {
+  while (observer.Get("/metrics").body.find("tallystick_http_connections 1\n") ==
+         std::string::npos) {
   }
   client.Read();
   EXPECT_FALSE(client.Read().complete) << "cut off, and to be seen as such";
@@ -541,10 +600,13 @@ TEST_F(ServerTest, StopAnswersWhatWasRead) {
   std::vector<std::string> events;
   for (int i = 0; i < 2000; ++i) events.push_back(EventText(fmt::format("e{}", i)));
   const std::string body = Body(events);
-  client.Send(fmt::format("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{}",
-                          body.size(), body));
+  client.Send(
+      fmt::format("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: "
+                  "application/json\r\ncontent-length: {}\r\n\r\n{}",
+                  body.size(), body));
   TestClient observer = Client();
-  while (observer.Get("/metrics").body.find("tallystick_http_received_bytes_total") == std::string::npos) {
+  while (observer.Get("/metrics").body.find("tallystick_http_received_bytes_total") ==
+         std::string::npos) {
   }
   TestClient idle = Client();
   ASSERT_EQ(idle.Get("/health").status, 200);
@@ -571,7 +633,9 @@ TEST_F(ServerTest, StopInTheMiddleOfEverything) {
     clients.push_back(std::make_unique<TestClient>(server_->port()));
     clients.back()->Send("GET " + target + " HTTP/1.1\r\n\r\nGET " + target + " HTTP/1.1\r\n\r\n");
     clients.push_back(std::make_unique<TestClient>(server_->port()));
-    clients.back()->Send("POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{");
+    clients.back()->Send(
+        "POST /v1/usage/batch HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: "
+        "9\r\n\r\n{");
   }
   server_.reset();
   ASSERT_TRUE(db_->Close().ok()) << "nothing holds the database any more";
@@ -602,7 +666,8 @@ TEST_F(ServerTest, RefusedIngestSaysWhenToTryAgain) {
   OpenOptions options;
   options.batch_bytes_max = 1 << 20;
   options.wal_file_bytes = 4 << 20;
-  options.batch_events_max = options.memtable_rows_max = 1;  // the second event needs a second memtable
+  options.batch_events_max = options.memtable_rows_max =
+      1;  // the second event needs a second memtable
   options.memory_bytes_max = 1;
   Db full = Db::Open(dir_.path() + "/full", options).value();
   options_.listen_port = 0;

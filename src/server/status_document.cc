@@ -16,9 +16,8 @@ std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t upti
   out["identity_scope"] = db.identity_scope == IdentityScope::kAccount ? "account" : "global";
   out["incarnation"] = db.incarnation;
   out["lsn"] = db.lsn.value;
-  out["memory"] = object{{"bytes", db.memory_bytes},
-                         {"key_tables", db.key_tables},
-                         {"memtables", db.memtables}};
+  out["memory"] = object{
+      {"bytes", db.memory_bytes}, {"key_tables", db.key_tables}, {"memtables", db.memtables}};
   out["queue"] = object{{"bytes", db.queue_bytes}, {"events", db.queue_events}};
   const bool serving = ready.ok() && !db.read_only;
   if (!serving) out["reason"] = ready.ok() ? "read_only" : ready.reason();

@@ -1,5 +1,5 @@
-// For tests: a raw loopback socket, so that requests can be as wrong as they like, and a small reader of
-// answers. Blocking, with a bound on every wait only by the peer's closing.
+// For tests: a raw loopback socket, so that requests can be as wrong as they like, and a small
+// reader of answers. Blocking, with a bound on every wait only by the peer's closing.
 #pragma once
 
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@
 namespace tallystick {
 
 struct TestAnswer {
-  int status = 0;  // 0: the connection ended before a whole answer came
+  int status = 0;                              // 0: the connection ended before a whole answer came
   std::map<std::string, std::string> headers;  // names in lower case
   std::string body;
   bool complete = false;  // the body came to its stated end
@@ -79,9 +79,9 @@ class TestClient {
   }
   TestAnswer Post(std::string_view body, std::string_view target = "/v1/usage/batch",
                   std::string_view headers = "") {
-    Send("POST " + std::string(target) + " HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n" +
-         std::string(headers) + "content-length: " + std::to_string(body.size()) + "\r\n\r\n" +
-         std::string(body));
+    Send("POST " + std::string(target) +
+         " HTTP/1.1\r\nhost: t\r\ncontent-type: application/json\r\n" + std::string(headers) +
+         "content-length: " + std::to_string(body.size()) + "\r\n\r\n" + std::string(body));
     return Read();
   }
 

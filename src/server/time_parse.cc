@@ -13,9 +13,10 @@ namespace {
 
 Status InvalidTime(std::string_view text) {
   return Status::InvalidArgument(
-      "invalid_time", fmt::format("`{}` is no time: RFC 3339 with a zone (\"2026-06-01T00:00:00Z\"; a "
-                                  "'+' in a query is written %2B) or epoch milliseconds",
-                                  Shown(text)));
+      "invalid_time",
+      fmt::format("`{}` is no time: RFC 3339 with a zone (\"2026-06-01T00:00:00Z\"; a "
+                  "'+' in a query is written %2B) or epoch milliseconds",
+                  Shown(text)));
 }
 
 // Takes fixed-width parts off the front of a text.

@@ -14,8 +14,8 @@ size_t FirstInvalidUtf8(std::string_view text);
 
 inline bool IsUtf8(std::string_view text) { return FirstInvalidUtf8(text) == text.size(); }
 
-// `text` (any bytes) fit to be shown in a message: cut to `bytes_max` at the start of a character, and
-// each byte that is no UTF-8 replaced by '?'.
+// `text` (any bytes) fit to be shown in a message: cut to `bytes_max` at the start of a character,
+// and each byte that is no UTF-8 replaced by '?'.
 std::string Shown(std::string_view text, size_t bytes_max = 64);
 
 }  // namespace tallystick

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <utility>
 
 #include "base/result.h"
 
@@ -73,7 +74,7 @@ class PosixFile final : public File {
     const ssize_t n = Uninterrupted(
         [&] { return pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset)); });
     if (n >= 0) return static_cast<size_t>(n);
-    if (direct_ && errno == EINVAL) {
+    if (direct_ && (errno == EINVAL || errno == EOPNOTSUPP)) {
       return Status::InvalidArgument("direct_refused", "write " + path_ + ": direct I/O is refused");
     }
     return ErrnoStatus("write", At(offset), errno);

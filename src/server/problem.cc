@@ -48,7 +48,6 @@ constexpr std::array kKinds = std::to_array<ProblemKind>({
     {"queries_full", 503, "Too many reads are waiting"},
     {"queue_full", 503, "The commit queue is full"},
     {"request_timeout", 408, "The request came too slowly"},
-    {"shutting_down", 503, "The server is stopping"},
     {"too_many_connections", 503, "Too many connections"},
     {"unavailable", 503, "Not possible right now"},
     {"unsupported_encoding", 415, "Only gzip and zstd bodies are read"},

@@ -94,7 +94,8 @@ std::string Machine::Run(const ScenarioStep& step, ReferenceModel& model, bool r
 void Machine::RunUntilIdle() { env_->executor().RunUntilIdle(); }
 
 void Machine::CrashAfter(uint64_t operations) {
-  fs_->CrashAt(fs_->operations() + operations - 1, NextSeed());
+  // Each crash point draws its own partial effect, though all begin with one seed.
+  fs_->CrashAt(fs_->operations() + operations - 1, NextSeed() ^ (operations * 0x9e3779b97f4a7c15));
 }
 
 void Machine::Halt() {

@@ -42,7 +42,7 @@ Committer::Committer(Env& env, const OpenOptions& options, LogKeeper& keeper, co
       position_(start.position),
       frame_(options.group_bytes_max),
       mark_due_(start.last_frame_is_data),
-      visible_lsn_(start.position.next_lsn.value - 1),
+      visible_lsn_(start.position.next_lsn.value - 1 - start.last_frame_rows),
       newest_commit_us_(start.last_commit_time_us) {
   position_.commit_time_after_us = start.last_commit_time_us;
   TakeLog();
@@ -169,6 +169,9 @@ StepResult Committer::Step() {
 bool Committer::TakeLog() {
   log_ = keeper_.TakeSpare(std::nullopt);
   if (log_ == nullptr) return false;
+  // The last frame stands in it, durable: its rows may be served.
+  visible_lsn_.store(position_.next_lsn.value - 1, std::memory_order_release);
+  has_log_.store(true, std::memory_order_release);
   SetRefusal(Status::Ok());
   return true;
 }

@@ -32,6 +32,9 @@ class Committer {
     WalPosition position;         // of the next frame
     int64_t last_commit_time_us = 0;
     bool last_frame_is_data = false;  // it has no successor yet
+    // Until there is a log again the last frame may be in the page cache only, for a power cut to take:
+    // its rows are not visible before.
+    uint64_t last_frame_rows = 0;
   };
 
   // Called by the committer when rows go to another memtable from now on.
@@ -56,6 +59,8 @@ class Committer {
   Lsn visible() const { return {visible_lsn_.load(std::memory_order_acquire)}; }
   int64_t newest_commit_us() const { return newest_commit_us_.load(std::memory_order_acquire); }
   bool poisoned() const;
+  // False: recovery has found no space for a new log yet. Everything but the last frame can be read.
+  bool has_log() const { return has_log_.load(std::memory_order_acquire); }
 
   struct Readings {
     uint64_t frames = 0, marks = 0, frame_bytes = 0;
@@ -118,6 +123,7 @@ class Committer {
   int64_t frame_done_us_ = 0;
 
   std::atomic<uint64_t> visible_lsn_;
+  std::atomic<bool> has_log_ = false;
   std::atomic<int64_t> newest_commit_us_;
 
   mutable Mutex mutex_;

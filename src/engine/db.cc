@@ -109,6 +109,9 @@ Status Db::Impl::Open() {
   Committer::Start start{.position = plan.wal.end, .last_commit_time_us = plan.last_commit_time_us};
   if (TALLY_MUTANT("lsn_reused") && start.position.next_lsn.value > 1) --start.position.next_lsn.value;
   start.last_frame_is_data = replay.active != nullptr && !replay.active->empty();
+  if (start.last_frame_is_data) {
+    start.last_frame_rows = replay.active->end_lsn().value - replay.active->first_lsn().value;
+  }
 
   MemtableList list(replay.sealed.begin(), replay.sealed.end());
   std::vector<std::shared_ptr<const Memtable>> sealed = list;
@@ -182,7 +185,7 @@ DbStatus Db::Impl::GetStatus() const {
   status.lsn = committer_->visible();
   status.wal_poisoned = committer_->poisoned();
   const LogKeeper::Readings log = keeper_->Read();
-  status.read_only = !log.established;
+  status.read_only = !committer_->has_log();
   status.wal_files = log.wal_files;
   status.wal_bytes = log.wal_bytes;
   status.memory_bytes = log.memory_bytes;

@@ -2,10 +2,12 @@
 
 #include <errno.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "base/check.h"
 #include "base/result.h"
+#include "base/types.h"
 
 namespace tallystick {
 namespace {
@@ -22,7 +24,25 @@ Status ErrorOf(int error, std::string_view call, const std::string& path) {
   return Status::IoError(message);
 }
 
+// About half, in whole blocks, so that a direct write stays one.
+size_t HalfOf(size_t bytes) { return bytes / 2 / kBlockBytes * kBlockBytes; }
+
 }  // namespace
+
+bool CanBeDoneAnyway(FaultOp op) {
+  switch (op) {
+    case FaultOp::kWrite:
+    case FaultOp::kSync:
+    case FaultOp::kTruncate:
+    case FaultOp::kMkdir:
+    case FaultOp::kRemove:
+    case FaultOp::kRename:
+    case FaultOp::kSyncDir:
+      return true;
+    default:
+      return false;
+  }
+}
 
 std::string_view FaultOpName(FaultOp op) { return kNames[static_cast<size_t>(op)]; }
 
@@ -36,6 +56,14 @@ Status FaultFs::Count(FaultOp op, std::string_view call, const std::string& path
 
 bool FaultFs::CountShort(FaultOp op) { return !Count(op, "short", "").ok(); }
 
+template <typename Call>
+Status FaultFs::CountAndDo(FaultOp op, std::string_view name, const std::string& path, Call&& call) {
+  Status error = Count(op, name, path);
+  if (error.ok()) return call();
+  if (DoneAnyway()) IgnoreError(call(), "the error that is reported is the injected one");
+  return error;
+}
+
 class FaultFile final : public File {
  public:
   FaultFile(FaultFs& fs, std::unique_ptr<File> inner, bool direct)
@@ -43,35 +71,32 @@ class FaultFile final : public File {
 
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
     TALLY_RETURN_IF_ERROR(fs_.Count(FaultOp::kRead, "read", path()));
-    if (out.size() > 1 && fs_.CountShort(FaultOp::kShortRead)) out = out.first(out.size() / 2);
+    const size_t half = direct_ ? HalfOf(out.size()) : out.size() / 2;
+    if (half > 0 && fs_.CountShort(FaultOp::kShortRead)) out = out.first(half);
     return inner_->ReadAt(offset, out);
   }
   Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
     Status status = fs_.Count(FaultOp::kWrite, "write", path());
     if (!status.ok()) {
-      // Half of it may be there all the same.
-      const size_t half = data.size() / 8192 * 4096;
-      if (half > 0) IgnoreError(inner_->WriteAt(offset, data.first(half)).status(), "a failing disk");
-      if (fs_.on_failed_sync_) fs_.on_failed_sync_(path());
+      const size_t done = fs_.DoneAnyway() ? data.size() : HalfOf(data.size());
+      if (done > 0) IgnoreError(inner_->WriteAt(offset, data.first(done)).status(), "a failing disk");
+      if (!fs_.DoneAnyway() && fs_.on_failed_sync_) fs_.on_failed_sync_(path());
       return status;
     }
-    if (data.size() > 4096 && fs_.CountShort(FaultOp::kShortWrite)) {
-      data = data.first(data.size() / 8192 * 4096);
+    if (data.size() > kBlockBytes && fs_.CountShort(FaultOp::kShortWrite)) {
+      data = data.first(std::max<size_t>(HalfOf(data.size()), kBlockBytes));
     }
     return inner_->WriteAt(offset, data);
   }
   Status Sync() override {
-    Status status = fs_.Count(FaultOp::kSync, "fdatasync", path());
-    if (!status.ok()) {
-      if (fs_.on_failed_sync_) fs_.on_failed_sync_(path());
-      return status;
-    }
-    return inner_->Sync();
+    Status status = fs_.CountAndDo(FaultOp::kSync, "fdatasync", path(), [&] { return inner_->Sync(); });
+    if (!status.ok() && !fs_.DoneAnyway() && fs_.on_failed_sync_) fs_.on_failed_sync_(path());
+    return status;
   }
   Result<uint64_t> Size() override { return inner_->Size(); }
   Status Truncate(uint64_t bytes) override {
-    TALLY_RETURN_IF_ERROR(fs_.Count(FaultOp::kTruncate, "truncate", path()));
-    return inner_->Truncate(bytes);
+    return fs_.CountAndDo(FaultOp::kTruncate, "truncate", path(),
+                          [&] { return inner_->Truncate(bytes); });
   }
   const std::string& path() const override { return inner_->path(); }
 
@@ -92,20 +117,16 @@ Result<std::unique_ptr<File>> FaultFs::Open(const std::string& path, OpenMode mo
 }
 
 Status FaultFs::CreateDir(const std::string& path) {
-  TALLY_RETURN_IF_ERROR(Count(FaultOp::kMkdir, "mkdir", path));
-  return inner_.CreateDir(path);
+  return CountAndDo(FaultOp::kMkdir, "mkdir", path, [&] { return inner_.CreateDir(path); });
 }
 Status FaultFs::Remove(const std::string& path) {
-  TALLY_RETURN_IF_ERROR(Count(FaultOp::kRemove, "remove", path));
-  return inner_.Remove(path);
+  return CountAndDo(FaultOp::kRemove, "remove", path, [&] { return inner_.Remove(path); });
 }
 Status FaultFs::Rename(const std::string& from, const std::string& to) {
-  TALLY_RETURN_IF_ERROR(Count(FaultOp::kRename, "rename", from));
-  return inner_.Rename(from, to);
+  return CountAndDo(FaultOp::kRename, "rename", from, [&] { return inner_.Rename(from, to); });
 }
 Status FaultFs::SyncDir(const std::string& path) {
-  TALLY_RETURN_IF_ERROR(Count(FaultOp::kSyncDir, "fsync directory", path));
-  return inner_.SyncDir(path);
+  return CountAndDo(FaultOp::kSyncDir, "fsync directory", path, [&] { return inner_.SyncDir(path); });
 }
 Result<std::vector<std::string>> FaultFs::List(const std::string& path) {
   TALLY_RETURN_IF_ERROR(Count(FaultOp::kList, "list", path));

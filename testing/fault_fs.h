@@ -25,7 +25,14 @@ struct Fault {
   uint64_t at = 0;        // the call of this kind, from 0
   bool for_ever = false;  // every later one of this kind too
   int error = 5;          // errno: EIO, ENOSPC, EDQUOT, EMFILE, EROFS, EINVAL (direct I/O refused)
+  // The call does all of its work and reports the error nevertheless: of a failed write, sync, rename,
+  // removal or directory sync nobody knows what the disk has. Without it a failed write leaves its first
+  // half, the others leave nothing.
+  bool done_anyway = false;
 };
+
+// Whether `done_anyway` means anything for the kind.
+bool CanBeDoneAnyway(FaultOp op);
 
 class FaultFs final : public FileSystem {
  public:
@@ -57,6 +64,10 @@ class FaultFs final : public FileSystem {
   // Counts the call; the status that it must fail with.
   Status Count(FaultOp op, std::string_view call, const std::string& path);
   bool CountShort(FaultOp op);
+  // Counts the call; carries it out, or fails it, or both.
+  template <typename Call>
+  Status CountAndDo(FaultOp op, std::string_view name, const std::string& path, Call&& call);
+  bool DoneAnyway() const { return fault_.has_value() && fault_->done_anyway; }
 
   FileSystem& inner_;
   std::optional<Fault> fault_;

@@ -46,12 +46,13 @@ bool SimExecutor::RunOne(int64_t patience_micros) {
   const TaskId id = ready[random_.Below(ready.size())];
   tasks_[id].runnable = false;
   tasks_[id].at_micros = 0;
-  // The step may wake any task, itself too.
-  const std::function<StepResult()> step = tasks_[id].step;
+  // The step may wake any task, itself too, and add tasks. Moved and not copied: it may have state of its own.
+  std::function<StepResult()> step = std::move(tasks_[id].step);
   const StepResult result = step();
   ++steps_;
   const auto task = tasks_.find(id);
   if (task == tasks_.end()) return true;
+  task->second.step = std::move(step);
   switch (result.kind) {
     case StepResult::Kind::kAgain:
       task->second.runnable = true;

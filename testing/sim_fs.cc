@@ -35,6 +35,35 @@ class SimRandom {
   uint64_t state_;
 };
 
+// What a power cut does to each thing that was not synced. Every cut has a mood, drawn first: when each of
+// forty blocks had its own even chance, all of them lost or all of them kept would never be seen.
+class PowerCutDraw {
+ public:
+  enum class Fate : uint8_t { kOld, kNew, kTorn };
+  enum class RenameFate : uint8_t { kNothing, kWhole, kBothNames, kNeitherName };
+
+  explicit PowerCutDraw(SimRandom& random) : random_(random) {
+    static constexpr unsigned kPercents[] = {0, 100, 10, 90, 50, 50, 50, 50};
+    percent_ = kPercents[random_.Below(std::size(kPercents))];
+  }
+  bool Survives() { return random_.Below(100) < percent_; }
+  Fate OfBlock() {
+    if (IsMixed() && random_.OneIn(3)) return Fate::kTorn;
+    return Survives() ? Fate::kNew : Fate::kOld;
+  }
+  RenameFate OfRename() {
+    if (!IsMixed()) return Survives() ? RenameFate::kWhole : RenameFate::kNothing;
+    return static_cast<RenameFate>(random_.Below(4));
+  }
+  bool SectorIsNew() { return random_.OneIn(2); }
+
+ private:
+  bool IsMixed() const { return percent_ != 0 && percent_ != 100; }
+
+  SimRandom& random_;
+  unsigned percent_;
+};
+
 using Block = std::array<std::byte, kBlockBytes>;
 using BlockRef = std::shared_ptr<const Block>;
 
@@ -180,31 +209,44 @@ struct SimFs::State {
   }
 
   uint64_t UsedBytes() const {
+    std::set<uint64_t> named;  // a removed file's blocks are free again
+    for (const auto& [number, node] : nodes) {
+      for (const auto& [name, child] : node.visible) named.insert(child);
+    }
     uint64_t bytes = 0;
-    for (const auto& [number, node] : nodes) bytes += node.now.blocks.size() * kBlockBytes;
+    for (const uint64_t number : named) bytes += nodes.at(number).now.blocks.size() * kBlockBytes;
     return bytes;
   }
   bool HasRoomFor(uint64_t bytes) const { return !capacity || UsedBytes() + bytes <= *capacity; }
 
-  void LoseFile(Node& node, SimRandom& draw);
-  void LoseEntries(Node& dir, SimRandom& draw);
+  uint64_t NewEntry(Node& dir, const std::string& name, bool is_dir) {
+    const uint64_t node = next_node++;
+    nodes[node].is_dir = is_dir;
+    dir.visible[name] = node;
+    dir.pending.push_back({name, node, ""});
+    return node;
+  }
+
+  void LoseFile(Node& node, PowerCutDraw& draw);
+  void LoseEntries(Node& dir, PowerCutDraw& draw);
   void DropUnreachable();
 };
 
 // What a power cut leaves of a file's unsynced part.
-void SimFs::State::LoseFile(Node& node, SimRandom& draw) {
+void SimFs::State::LoseFile(Node& node, PowerCutDraw& draw) {
   const Image before = node.disk;
   for (uint64_t index : node.dirty) {
-    const uint64_t fate = draw.Below(3);
-    if (fate == 0) continue;  // lost
+    const PowerCutDraw::Fate fate = draw.OfBlock();
+    if (fate == PowerCutDraw::Fate::kOld) continue;
     auto block = std::make_shared<Block>(before.At(index));
     const Block& fresh = node.now.At(index);
     for (size_t at = 0; at < kBlockBytes; at += kSectorBytes) {
-      if (fate == 1 || draw.OneIn(2)) std::memcpy(block->data() + at, fresh.data() + at, kSectorBytes);
+      if (fate == PowerCutDraw::Fate::kTorn && !draw.SectorIsNew()) continue;
+      std::memcpy(block->data() + at, fresh.data() + at, kSectorBytes);
     }
     node.disk.Set(index, std::move(block));
   }
-  const bool size_survives = node.size_dirty && draw.OneIn(2);
+  const bool size_survives = node.size_dirty && draw.Survives();
   node.disk.Resize(size_survives ? node.now.size : before.size);
   node.now = node.disk;
   node.dirty.clear();
@@ -212,16 +254,22 @@ void SimFs::State::LoseFile(Node& node, SimRandom& draw) {
   node.lost_dirty = false;
 }
 
-void SimFs::State::LoseEntries(Node& dir, SimRandom& draw) {
+void SimFs::State::LoseEntries(Node& dir, PowerCutDraw& draw) {
+  using RenameFate = PowerCutDraw::RenameFate;
   for (const Node::Change& change : dir.pending) {
-    const uint64_t fate = draw.Below(3);
-    if (fate == 0) continue;
-    if (change.node == 0) {
-      dir.durable.erase(change.name);
+    if (!change.renamed_from.empty()) {
+      const RenameFate fate = draw.OfRename();
+      const bool has_new = fate == RenameFate::kWhole || fate == RenameFate::kBothNames;
+      const bool has_old = fate == RenameFate::kNothing || fate == RenameFate::kBothNames;
+      if (!has_old) dir.durable.erase(change.renamed_from);
+      if (has_new) dir.durable[change.name] = change.node;
+    } else if (!draw.Survives()) {
       continue;
+    } else if (change.node == 0) {
+      dir.durable.erase(change.name);
+    } else {
+      dir.durable[change.name] = change.node;
     }
-    dir.durable[change.name] = change.node;
-    if (!change.renamed_from.empty() && fate == 1) dir.durable.erase(change.renamed_from);
   }
   dir.pending.clear();
   dir.visible = dir.durable;
@@ -253,6 +301,7 @@ class SimFile final : public File {
 
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
     MutexLock lock(fs_.mutex_);
+    if (direct_) CheckAligned(offset, out);
     if (Dead() || fs_.state_->Begin()) return Crashed();
     const Image& now = node().now;
     if (offset >= now.size) return size_t{0};
@@ -265,10 +314,7 @@ class SimFile final : public File {
   Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
     MutexLock lock(fs_.mutex_);
     TALLY_CHECK(writable_ && !data.empty());
-    if (direct_) {
-      TALLY_CHECK(offset % kBlockBytes == 0 && data.size() % kBlockBytes == 0);
-      TALLY_CHECK(reinterpret_cast<uintptr_t>(data.data()) % kBlockBytes == 0);
-    }
+    if (direct_) CheckAligned(offset, data);
     const bool was_crashed = fs_.state_->crashed;
     if (Dead()) return Crashed();
     const bool stops = fs_.state_->Begin();
@@ -277,10 +323,7 @@ class SimFile final : public File {
       return stops ? Crashed() : Status::NoSpace("write " + path_ + ": no space left on device");
     }
     if (stops) {
-      // Some blocks got as far as memory; what of them reaches the disk a power cut decides.
-      const uint64_t blocks = (data.size() + kBlockBytes - 1) / kBlockBytes;
-      const uint64_t written = fs_.state_->random.Below(blocks + 1) * kBlockBytes;
-      Apply(offset, data.first(std::min<uint64_t>(written, data.size())));
+      ApplyPartly(offset, data);
       return Crashed();
     }
     Apply(offset, data);
@@ -326,6 +369,10 @@ class SimFile final : public File {
   const std::string& path() const override { return path_; }
 
  private:
+  static void CheckAligned(uint64_t offset, ByteSpan bytes) {
+    TALLY_CHECK(offset % kBlockBytes == 0 && bytes.size() % kBlockBytes == 0);
+    TALLY_CHECK(reinterpret_cast<uintptr_t>(bytes.data()) % kBlockBytes == 0);
+  }
   bool Dead() const { return life_ != fs_.state_->life; }
   Node& node() { return fs_.state_->nodes.at(node_); }
   uint64_t Grows(uint64_t end) {
@@ -340,6 +387,20 @@ class SimFile final : public File {
     file.now.Write(offset, data);
     for (uint64_t b = offset / kBlockBytes; b <= (offset + data.size() - 1) / kBlockBytes; ++b) {
       file.dirty.insert(b);
+    }
+  }
+
+  // A copy into the page cache stops behind some block; of a direct write any blocks may have been in flight.
+  // What of them reaches the disk a power cut decides.
+  void ApplyPartly(uint64_t offset, ByteSpan data) {
+    SimRandom& random = fs_.state_->random;
+    const uint64_t blocks = (data.size() + kBlockBytes - 1) / kBlockBytes;
+    const bool scattered = direct_ && random.OneIn(2);
+    const uint64_t written = random.Below(blocks + 1);
+    for (uint64_t block = 0; block < blocks; ++block) {
+      if (scattered ? random.OneIn(2) : block >= written) continue;
+      const uint64_t at = block * kBlockBytes;
+      Apply(offset + at, data.subspan(at, std::min<uint64_t>(data.size() - at, kBlockBytes)));
     }
   }
 
@@ -384,10 +445,7 @@ Result<std::unique_ptr<File>> SimFs::Open(const std::string& raw, OpenMode mode,
     if (flags.direct_dsync && state_->direct_refused) {
       return Status::InvalidArgument("direct_refused", "open " + path + ": direct I/O is refused");
     }
-    node = state_->next_node++;
-    state_->nodes[node];
-    dir->visible[NameOf(path)] = node;
-    dir->pending.push_back({NameOf(path), node, ""});
+    node = state_->NewEntry(*dir, NameOf(path), false);
   }
   if (stops) return Crashed();
   if (node == 0) return Status::NotFound("not_found", "open " + path + ": no such file");
@@ -408,11 +466,7 @@ Status SimFs::CreateDir(const std::string& raw) {
     Node* dir = state_->Dir(ParentPath(path));
     if (dir == nullptr) return Status::NotFound("not_found", "mkdir " + path + ": no parent");
     if (!state_->HasRoomFor(kBlockBytes)) return Status::NoSpace("mkdir " + path + ": no space left");
-    const uint64_t node = state_->next_node++;
-    state_->nodes[node].is_dir = true;
-    dir = state_->Dir(ParentPath(path));
-    dir->visible[NameOf(path)] = node;
-    dir->pending.push_back({NameOf(path), node, ""});
+    state_->NewEntry(*dir, NameOf(path), true);
   }
   return stops ? Crashed() : Status::Ok();
 }
@@ -490,6 +544,12 @@ Result<bool> SimFs::Exists(const std::string& path) {
 Result<std::unique_ptr<FileLock>> SimFs::Lock(const std::string& path) {
   MutexLock lock(mutex_);
   if (state_->Begin()) return Crashed();
+  Node* dir = state_->Dir(ParentPath(path));
+  if (dir == nullptr) return Status::NotFound("not_found", "lock " + path + ": no such directory");
+  if (!dir->visible.contains(NameOf(path))) {
+    if (!state_->HasRoomFor(kBlockBytes)) return Status::NoSpace("lock " + path + ": no space left");
+    state_->NewEntry(*dir, NameOf(path), false);
+  }
   if (!state_->locks.insert(path).second) {
     return Status::FailedPrecondition("locked", path + " is held by process 1");
   }
@@ -515,11 +575,12 @@ void SimFs::Restart(CrashKind kind, uint64_t seed) {
   state_->crash_at.reset();
   state_->random = SimRandom(seed);
   if (kind == CrashKind::kPowerCut) {
+    PowerCutDraw draw(state_->random);
     for (auto& [number, node] : state_->nodes) {
       if (node.is_dir) {
-        state_->LoseEntries(node, state_->random);
+        state_->LoseEntries(node, draw);
       } else {
-        state_->LoseFile(node, state_->random);
+        state_->LoseFile(node, draw);
       }
     }
   }

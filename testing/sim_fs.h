@@ -6,8 +6,8 @@
 //               have got only part of the way. What was not synced can still be lost by a later power cut.
 //   power cut   what was synced stays. Of the rest, by seed: each block survives, is lost, or is torn (each
 //               sector of 512 bytes old or new); each size survives or not; each entry that was made,
-//               renamed or removed survives or not (a rename: whole, both names, or neither; a removed
-//               file may come back).
+//               renamed or removed survives or not (a rename: whole, both names, the old name, or neither
+//               name; a removed file may come back). One cut in four loses all, or keeps all.
 // After a failed sync (LoseDirty) the dirty marks are gone: memory shows the new bytes, the disk has the old
 // ones, and the next sync succeeds without writing anything, as on Linux.
 // A direct_dsync write is durable when it returns.
@@ -68,7 +68,8 @@ class SimFs final : public FileSystem {
 
   // --- the world around ---
   void SetDirectRefused(bool refused);
-  // Writes, creations and renames that would need more than this in all fail with kNoSpace.
+  // Writes and creations that would need more than this in all fail with kNoSpace, renames when there is
+  // more than this already. What has no name any more takes no space.
   void SetCapacity(std::optional<uint64_t> bytes);
   // What a failed sync leaves behind; all of the file's unsynced bytes and size.
   void LoseDirty(const std::string& path);

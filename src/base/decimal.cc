@@ -7,10 +7,19 @@
 namespace tallystick {
 namespace {
 
-constexpr std::array<uint64_t, Quantity::kScaleMax + 1> kPowersOfTen = {
-    1ull,         10ull,         100ull,         1'000ull,         10'000ull,
-    100'000ull,   1'000'000ull,  10'000'000ull,  100'000'000ull,   1'000'000'000ull,
-    10'000'000'000ull, 100'000'000'000ull, 1'000'000'000'000ull};
+constexpr std::array<uint64_t, Quantity::kScaleMax + 1> kPowersOfTen = {1ull,
+                                                                        10ull,
+                                                                        100ull,
+                                                                        1'000ull,
+                                                                        10'000ull,
+                                                                        100'000ull,
+                                                                        1'000'000ull,
+                                                                        10'000'000ull,
+                                                                        100'000'000ull,
+                                                                        1'000'000'000ull,
+                                                                        10'000'000'000ull,
+                                                                        100'000'000'000ull,
+                                                                        1'000'000'000'000ull};
 constexpr uint64_t kTenTo19 = 10'000'000'000'000'000'000ull;  // the largest power in 64 bits
 constexpr size_t kDigitsMax = 5 * 19;                         // 2^256 has 78
 

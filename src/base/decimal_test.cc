@@ -57,9 +57,9 @@ TEST(ExactSumTest, PrintsTheEndsOf256Bits) {
   // +-2^255 at scale 12.
   EXPECT_EQ(ExactSum::FromLimbs({0, 0, 0, uint64_t{1} << 63}).ToString(),
             "-57896044618658097711785492504343953926634992332820282019728792003.956564819968");
-  EXPECT_EQ(ExactSum::FromLimbs({~uint64_t{0}, ~uint64_t{0}, ~uint64_t{0}, ~uint64_t{0} >> 1})
-                .ToString(),
-            "57896044618658097711785492504343953926634992332820282019728792003.956564819967");
+  EXPECT_EQ(
+      ExactSum::FromLimbs({~uint64_t{0}, ~uint64_t{0}, ~uint64_t{0}, ~uint64_t{0} >> 1}).ToString(),
+      "57896044618658097711785492504343953926634992332820282019728792003.956564819967");
 }
 
 Quantity AnyQuantity() {

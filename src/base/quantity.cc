@@ -7,8 +7,8 @@ namespace {
 
 constexpr size_t kMantissaDigitsMax = 39;  // of 2^127
 constexpr size_t kShownBytesMax = 64;
-// Where an exponent is cut off: far above any token's length, so that a sum with one stays on its side,
-// and low enough that one more digit does not overflow.
+// Where an exponent is cut off: far above any token's length, so that a sum with one stays on its
+// side, and low enough that one more digit does not overflow.
 constexpr int64_t kExponentMax = int64_t{1} << 50;
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }

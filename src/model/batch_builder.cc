@@ -2,7 +2,8 @@
 //
 // Invariants:
 //   1. The records of all entries that are not rejected outright fill records() exactly, in order.
-//   2. Each rejection has one entry that names it, and one rejected id (empty if deferred: the record
+//   2. Each rejection has one entry that names it, and one rejected id (empty if deferred: the
+//   record
 //      has the id).
 #include "model/batch_builder.h"
 

@@ -30,8 +30,8 @@ T LoadText(const char* in) {
   return value;
 }
 
-// True if all of it is 0x20..0x7e: what nearly every text is, and what needs no closer look. The last
-// word overlaps the one before it.
+// True if all of it is 0x20..0x7e: what nearly every text is, and what needs no closer look. The
+// last word overlaps the one before it.
 bool IsPlainText(std::string_view text) {
   const char* data = text.data();
   const size_t size = text.size();
@@ -51,8 +51,8 @@ bool IsPlainText(std::string_view text) {
   return true;
 }
 
-// Bytes of the UTF-8 character at the front of `text` (not empty) as RFC 3629 has it: no surrogates, no
-// overlong forms, nothing above U+10FFFF. 0 if there is none.
+// Bytes of the UTF-8 character at the front of `text` (not empty) as RFC 3629 has it: no
+// surrogates, no overlong forms, nothing above U+10FFFF. 0 if there is none.
 size_t CharacterBytes(std::string_view text) {
   const auto first = static_cast<uint8_t>(text[0]);
   if (first < 0x80) return 1;
@@ -76,8 +76,7 @@ size_t CharacterBytes(std::string_view text) {
 // C0, DEL and C1 (U+0080..U+009F). `text` begins with a character.
 bool IsControl(std::string_view text) {
   const auto first = static_cast<uint8_t>(text[0]);
-  return first < 0x20 || first == 0x7f ||
-         (first == 0xc2 && static_cast<uint8_t>(text[1]) < 0xa0);
+  return first < 0x20 || first == 0x7f || (first == 0xc2 && static_cast<uint8_t>(text[1]) < 0xa0);
 }
 
 enum class Controls : bool { kRefused, kAllowed };
@@ -177,16 +176,17 @@ std::optional<Rejection> CheckNames(const EventView& event) {
     }
   }
   for (const NamedText& name : names.All()) {
-    if (auto bad = CheckText(name.field, name.value, kIdBytesHardMax, Controls::kRefused)) return bad;
+    if (auto bad = CheckText(name.field, name.value, kIdBytesHardMax, Controls::kRefused))
+      return bad;
   }
   return std::nullopt;
 }
 
 std::optional<Rejection> CheckDimensions(std::span<const Dimension> dimensions) {
   if (dimensions.size() > kDimensionsMax) {
-    return Rejection{"too_many_dimensions", "dimensions",
-                     fmt::format("dimensions has {} keys, more than {}", dimensions.size(),
-                                 kDimensionsMax)};
+    return Rejection{
+        "too_many_dimensions", "dimensions",
+        fmt::format("dimensions has {} keys, more than {}", dimensions.size(), kDimensionsMax)};
   }
   for (size_t i = 0; i < dimensions.size(); ++i) {
     const auto& [key, value] = dimensions[i];

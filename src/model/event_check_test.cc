@@ -76,7 +76,7 @@ std::vector<TextCase> TextCases() {
   const std::string control = "control_character";
   std::vector<TextCase> cases = {
       {"plain ~text", "", ""},
-      {"\xc2\xa0", "", ""},          // the first behind C1
+      {"\xc2\xa0", "", ""},  // the first behind C1
       {"gr\xc3\xbc\xc3\x9f", "", ""},
       {"\xe0\xa0\x80", "", ""},      // the least of three bytes
       {"\xed\x9f\xbf", "", ""},      // just below the surrogates
@@ -108,7 +108,8 @@ std::vector<TextCase> TextCases() {
   return cases;
 }
 
-// Every fault at every place of texts up to three words long: the fast path looks at eight bytes at once.
+// Every fault at every place of texts up to three words long: the fast path looks at eight bytes at
+// once.
 TEST(EventCheckTest, TextIsJudgedTheSameWhereverTheFaultStands) {
   for (const TextCase& text : TextCases()) {
     for (size_t before = 0; before <= 17; ++before) {

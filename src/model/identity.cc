@@ -1,8 +1,8 @@
 // Hashing of ids and payloads.
 //
-// Most ids fit into one block of BLAKE3, and then the hash is a single call of its compression function.
-// The library's hasher object would cost more to set up than the hash itself, so IdHash makes that call
-// directly; identity_test.cc compares the two for every length around a block.
+// Most ids fit into one block of BLAKE3, and then the hash is a single call of its compression
+// function. The library's hasher object would cost more to set up than the hash itself, so IdHash
+// makes that call directly; identity_test.cc compares the two for every length around a block.
 #include "model/identity.h"
 
 #include <blake3.h>
@@ -66,9 +66,7 @@ EventHash IdHash(IdentityScope scope, std::string_view account_id, std::string_v
   return Finish(hasher);
 }
 
-uint64_t PayloadHash(ByteSpan canonical) {
-  return XXH3_64bits(canonical.data(), canonical.size());
-}
+uint64_t PayloadHash(ByteSpan canonical) { return XXH3_64bits(canonical.data(), canonical.size()); }
 
 EventHash ConflictKey(const EventHash& id_hash, ByteSpan canonical) {
   blake3_hasher hasher;

@@ -31,8 +31,8 @@ std::string Prefixed(const std::string& account, const std::string& id) {
 }
 
 // Empty, and around every border of BLAKE3: a block is 64 bytes, a chunk 1,024.
-const std::vector<size_t> kLengths = {0,  1,  3,  4,  31, 32,  36,  59,  60,   61,   62,
-                                      63, 64, 65, 66, 96, 127, 128, 129, 1023, 1024, 1025, 65535};
+const std::vector<size_t> kLengths = {0,  1,  3,  4,  31,  32,  36,  59,   60,   61,   62,   63,
+                                      64, 65, 66, 96, 127, 128, 129, 1023, 1024, 1025, 65535};
 
 std::string TextOf(size_t bytes) {
   std::string text(bytes, ' ');
@@ -78,7 +78,8 @@ TEST(IdentityTest, AccountScopeKeepsTenantsApart) {
   EXPECT_EQ(IdHash(IdentityScope::kGlobal, "a", "e1"), IdHash(IdentityScope::kGlobal, "b", "e1"));
 }
 
-// The values are part of the format: they decide what is a duplicate, for as long as a file is kept.
+// The values are part of the format: they decide what is a duplicate, for as long as a file is
+// kept.
 TEST(IdentityTest, PayloadHashAndConflictKeyStay) {
   const ByteSpan bytes = AsByteSpan("canonical bytes");
   EXPECT_EQ(PayloadHash({}), 0x2d06800538d394c2u);

@@ -1,6 +1,7 @@
 // The row codec. Invariants:
 //   1. Encode is a function of the event's value alone: same value, same bytes.
-//   2. Decode accepts exactly the bytes that Encode produces (limits of ingest apart), so whatever is
+//   2. Decode accepts exactly the bytes that Encode produces (limits of ingest apart), so whatever
+//   is
 //      accepted encodes to the same bytes again.
 //   3. Decode never reads outside its span and allocates nothing.
 #include "model/row.h"

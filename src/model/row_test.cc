@@ -357,8 +357,9 @@ RC_GTEST_PROP(RowProperty, DecodingIsTheInverse, ()) {
   event.timestamp_ms = *rc::gen::inRange<int64_t>(1, std::numeric_limits<int64_t>::max());
   const int shift = *rc::gen::inRange(0, 128);
   const auto high = *rc::gen::arbitrary<uint64_t>();
-  event.quantity = {static_cast<int128>(uint128{high} << 64 | *rc::gen::arbitrary<uint64_t>()) >> shift,
-                    static_cast<uint8_t>(*rc::gen::inRange(0, 13))};
+  event.quantity = {
+      static_cast<int128>(uint128{high} << 64 | *rc::gen::arbitrary<uint64_t>()) >> shift,
+      static_cast<uint8_t>(*rc::gen::inRange(0, 13))};
   event.dimensions = dimensions;
 
   const Bytes bytes = Encoded(event);

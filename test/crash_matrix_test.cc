@@ -68,8 +68,8 @@ class Matrix {
     const uint64_t operations = OperationsOfScenario();
     ASSERT_GT(operations, 20u);
     for (uint64_t first = 1; first <= operations && failures_ < 3; ++first) {
-      Wreck wreck = CrashScenario(first);
       for (uint64_t seed = 0; seed < seeds; ++seed) {
+        Wreck wreck = CrashScenario(first, first * 31 + seed);
         for (const CrashKind kind : {CrashKind::kKill, CrashKind::kPowerCut}) {
           // A kill leaves one directory only; the seed still orders listings and tasks.
           FromFirstCrash(
@@ -83,7 +83,7 @@ class Matrix {
   }
 
   void RunOne(const Path& path) {
-    Wreck wreck = CrashScenario(path.first_operation);
+    Wreck wreck = CrashScenario(path.first_operation, path.first_seed);
     Restart(wreck, path.first_kind, path.first_seed);
     if (path.second_operation > 0) CrashRecovery(wreck, path);
     Recover(wreck, path);
@@ -121,9 +121,9 @@ class Matrix {
     return operations;
   }
 
-  Wreck CrashScenario(uint64_t operation) {
+  Wreck CrashScenario(uint64_t operation, uint64_t draw) {
     Wreck wreck{Machine(kMachineSeed, scenario_.options), {}};
-    wreck.machine.CrashAfter(operation);
+    wreck.machine.CrashAfter(operation, draw);
     const std::string wrong = RunScenario(wreck);
     if (!wrong.empty()) Fail({.first_operation = operation}, "before the crash: " + wrong);
     wreck.machine.Halt();
@@ -156,7 +156,7 @@ class Matrix {
   }
 
   void CrashRecovery(Wreck& wreck, const Path& path) {
-    wreck.machine.CrashAfter(path.second_operation);
+    wreck.machine.CrashAfter(path.second_operation, path.second_seed);
     const Status status = wreck.machine.Open();
     ++recoveries_tried;
     if (!status.ok() && !wreck.machine.crashed())
@@ -235,7 +235,7 @@ TEST_P(CrashMatrixTest, NothingSaidIsLostAndNothingCountsTwice) {
       matrix.RunAll(1, 7);
       break;
     case Effort::kNormal:
-      matrix.RunAll(smallest ? 2 : 1, smallest ? 1 : 3);
+      matrix.RunAll(smallest ? 3 : 1, smallest ? 1 : 3);
       break;
     case Effort::kSoak:
       matrix.RunAll(3, 1);

@@ -41,8 +41,9 @@ class Machine {
   Batch MakeBatch(const std::vector<Event>& events);
   void RunUntilIdle();
 
-  // The machine stops in the operation that comes after `operations - 1` more.
-  void CrashAfter(uint64_t operations);
+  // The machine stops in the operation that comes after `operations - 1` more; `draw` chooses among its
+  // partial effects.
+  void CrashAfter(uint64_t operations, uint64_t draw = 0);
   bool crashed() const { return fs_->crashed(); }
   // The process is gone: nothing that the engine still does reaches a file.
   void Halt();

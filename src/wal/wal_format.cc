@@ -80,6 +80,10 @@ void SealFrame(const FrameHeader& header, std::span<std::byte> frame) {
   StoreFixed<uint64_t>(out, FrameChecksum(frame));
 }
 
+void ResealForTest(std::span<std::byte> frame) {
+  StoreFixed<uint64_t>(frame.data(), FrameChecksum(frame));
+}
+
 bool WalFileView::SaltAt(uint64_t offset) const {
   if (offset > file_.size() || file_.size() - offset < kBlockBytes) return false;
   return LoadFixed<uint64_t>(file_.data() + offset + 8) == salt_;

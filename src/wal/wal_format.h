@@ -83,6 +83,9 @@ Result<WalFileHeader> DecodeWalFileHeader(ByteSpan block);
 // frame[kFrameHeaderBytes...]. REQUIRES: frame.size() == FrameBytes(header.payload_bytes).
 void SealFrame(const FrameHeader& header, std::span<std::byte> frame);
 
+// Makes a frame's checksum right again after a test changed its bytes.
+void ResealForTest(std::span<std::byte> frame);
+
 // The bytes of one file, read whole. Borrowed; total on any content.
 class WalFileView {
  public:

@@ -1,0 +1,255 @@
+#!/usr/bin/env python3
+"""Drives the real program: help, exit codes, serve, ingest of the real trace, reads, inspect, verify.
+
+usage: cli_e2e.py PROGRAM
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+import urllib.error
+import urllib.request
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+TRACE = os.path.join(ROOT, "data", "azure-llm-2023", "AzureLLMInferenceTrace_code.csv")
+PROGRAM = os.path.abspath(sys.argv.pop(1)) if len(sys.argv) > 1 else ""
+EVENT = {"event_id": "e1", "account_id": "acme", "product_id": "api", "meter_id": "tokens",
+         "timestamp_ms": 1700000000000, "quantity": 12.5}
+
+
+def run(*arguments, text=None):
+    return subprocess.run([PROGRAM, *arguments], input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, check=False)
+
+
+def csv_arguments(column, meter, suffix):
+    return ["--csv", "--assume-utc", "--id-format", f"trace-{{row}}-{suffix}", "--map", "timestamp_ms=TIMESTAMP",
+            "--map", f"quantity={column}", "--set", "account_id=acme", "--set", "product_id=inference",
+            "--set", f"meter_id={meter}"]
+
+
+class Case(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="cli_e2e-", dir=os.getcwd())
+        self.data = os.path.join(self.dir, "data")
+        self.server = None
+
+    def tearDown(self):
+        if self.server and self.server.poll() is None:
+            self.server.kill()
+        if self.server:
+            self.server.communicate()
+        shutil.rmtree(self.dir)
+
+    def serve(self, *arguments):
+        self.server = subprocess.Popen([PROGRAM, "serve", "--listen", "127.0.0.1:0", *arguments],
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.server.stdout.readline()
+        self.assertRegex(line, r"^listening on http://127\.0\.0\.1:\d+$")
+        return line.split()[-1]
+
+    def file(self, name, text):
+        path = os.path.join(self.dir, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        return path
+
+    def ok(self, *arguments, text=None, code=0):
+        done = run(*arguments, text=text)
+        self.assertEqual(done.returncode, code, f"{arguments}\n{done.stdout}\n{done.stderr}")
+        return done
+
+
+class Usage(Case):
+    def test_help_of_every_command_has_an_example(self):
+        self.assertIn("COMMAND --help", self.ok("--help").stdout)
+        for command in ("serve", "ingest", "usage", "events", "event", "conflicts", "verify"):
+            self.assertIn(f"tallystick {command}", self.ok(command, "--help").stdout)
+        for kind in ("wal", "manifest"):
+            self.assertIn(f"tallystick inspect {kind}", self.ok("inspect", kind, "--help").stdout)
+        self.assertRegex(self.ok("--version").stdout, r"^tallystick \d+\.\d+\.\d+\n$")
+
+    def test_wrong_usage_is_2_and_says_so_before_anything_is_opened(self):
+        where = ["--data", self.data]
+        for arguments in ([], ["frobnicate"], ["serve"], ["usage", "acme"], ["ingest", "x", *where, "--map", "a=b"],
+                          ["usage", "acme", *where, "--url", "http://h"], ["usage", "acme", *where, "--from", "soon"],
+                          ["usage", "acme", *where, "--filter", "colour=red"], ["event", "", *where],
+                          ["serve", *where, "--listen", "8080"], ["serve", *where, "--mark-idle-ms", "0"],
+                          ["serve", *where, "--memory-bytes-max", "lots"],
+                          ["ingest", TRACE, *where, "--csv", "--map", "quantity=ContextTokens"],
+                          ["ingest", TRACE, *where, *csv_arguments("NoSuchColumn", "m", "x")]):
+            done = self.ok(*arguments, code=2)
+            self.assertTrue(done.stderr, arguments)
+        self.assertFalse(os.path.exists(self.data))
+
+    def test_runtime_errors_are_1(self):
+        self.ok("usage", "acme", "--data", self.data, code=1)  # no database there, and none is made
+        self.assertFalse(os.path.exists(self.data))
+        self.ok("ingest", os.path.join(self.dir, "absent"), "--data", self.data, code=1)
+        self.ok("ingest", "-", "--url", "http://127.0.0.1:1", text=json.dumps(EVENT), code=1)
+        self.ok("verify", "--data", self.data, code=1)
+
+
+class Config(Case):
+    def test_file_gives_every_option_and_the_command_line_wins(self):
+        path = self.file("serve.toml", f'data = "{self.data}"\nlisten = "nonsense"\nbatch_events_max = 2\n'
+                                       'unknown_fields = "ignore"\nmemory_bytes_max = "1 GiB"\n')
+        url = self.serve("--config", path)
+        body = json.dumps({"events": [EVENT] * 3}).encode()
+        with self.assertRaises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urllib.request.Request(
+                url + "/v1/usage/batch", body, {"Content-Type": "application/json"}), timeout=60)
+        self.assertEqual(refused.exception.code, 413)
+        refused.exception.close()
+        self.ok("ingest", "-", "--url", url, text=json.dumps(EVENT | {"colour": "red"}))
+
+    def test_unknown_key_is_refused(self):
+        for text in ("lisen = 1\n", "listen = \n"):
+            done = self.ok("serve", "--data", self.data, "--config", self.file("c.toml", text), code=2)
+            self.assertTrue(done.stderr)
+        self.ok("serve", "--data", self.data, "--config", os.path.join(self.dir, "absent.toml"), code=2)
+
+
+class Trace(Case):
+    def test_over_http_twice_then_by_the_directory(self):
+        url = self.serve("--data", self.data)
+        for accepted in (8819, 0):
+            for arguments in (csv_arguments("ContextTokens", "input_tokens", "in"),
+                              csv_arguments("GeneratedTokens", "output_tokens", "out")):
+                done = self.ok("ingest", TRACE, "--url", url, "--json", *arguments)
+                counts = json.loads(done.stdout)
+                self.assertEqual(counts["accepted"], accepted)
+                self.assertEqual(counts["accepted"] + counts["duplicates"], counts["read"])
+                self.assertEqual(counts["read"], 8819)
+        self.check_reads("--url", url)
+        busy = self.ok("usage", "acme", "--data", self.data, code=1)
+        self.assertIn(str(self.server.pid), busy.stderr)
+
+        self.server.send_signal(signal.SIGTERM)
+        _, log = self.server.communicate(timeout=60)
+        self.assertEqual(self.server.returncode, 0, log)
+        self.assertIn("stopped", log)
+        self.check_reads("--data", self.data)
+        self.assertIn("everything agrees", self.ok("verify", "--data", self.data).stdout)
+        report = json.loads(self.ok("verify", "--data", self.data, "--json").stdout)
+        self.assertEqual((report["rows"], report["faults"]), (2 * 8819, []))
+
+    def check_reads(self, *place):
+        answer = json.loads(self.ok("usage", "acme", *place, "--group-by", "meter_id", "--json").stdout)
+        totals = {line["meter_id"]: line["quantity"] for line in answer["lines"]}
+        self.assertEqual(totals, {"input_tokens": "18059974", "output_tokens": "245896"})
+        table = self.ok("usage", "acme", *place, "--group-by", "meter_id,hour_start_ms", "--filter",
+                        "meter_id=input_tokens", "--to", "2023-11-16T19:00:00Z").stdout
+        self.assertRegex(table, r"\ninput_tokens +2023-11-16T18:00:00\.000Z +15710990 ")
+        self.assertNotIn("2348984", table)
+
+        seen, cursor = [], []
+        while True:
+            page = json.loads(self.ok("events", "acme", *place, "--limit", "7000", "--json", *cursor).stdout)
+            seen += [event["event_id"] for event in page["events"]]
+            if "next_cursor" not in page:
+                break
+            cursor = ["--cursor", page["next_cursor"]]
+        self.assertEqual(len(seen), 2 * 8819)
+        self.assertEqual(len(set(seen)), 2 * 8819)
+        everything = json.loads(self.ok("events", "acme", *place, "--limit", "0", "--json").stdout)
+        self.assertEqual([e["event_id"] for e in everything["events"]], seen)
+        self.assertIn("more: --cursor", self.ok("events", "acme", *place, "--limit", "2").stdout)
+
+        event = json.loads(self.ok("event", "trace-1-in", *place, "--json").stdout)["event"]
+        self.assertEqual((event["quantity"], event["timestamp_ms"]), (4808, 1700158623979))
+        self.ok("event", "no such event", *place, code=1)
+        past = json.loads(self.ok("usage", "acme", *place, "--as-of-lsn", "10", "--json").stdout)
+        self.assertEqual((past["lines"][0]["count"], past["lsn"]), (10, 10))
+
+
+class Ingest(Case):
+    def lines(self):
+        big = EVENT | {"event_id": "e3", "quantity": "0.000000000001"}
+        return "\n".join([json.dumps(EVENT), "", "{broken", json.dumps(EVENT | {"quantity": 1}), '{"event_id":"e2"}',
+                          "\udcff", json.dumps(big)])
+
+    def check(self, *place):
+        path = os.path.join(self.dir, "lines")
+        with open(path, "wb") as out:
+            out.write(self.lines().encode("utf-8", "surrogateescape"))
+        done = self.ok("ingest", path, *place, "--json", code=3)
+        self.assertEqual(json.loads(done.stdout), {"accepted": 2, "broken": 2, "conflicts": 1, "duplicates": 0,
+                                                   "read": 6, "rejected": 1})
+        for said in (r"line 3: broken: invalid_json", r"line 4: conflict `e1`", r"line 5: rejected `e2`: missing_field",
+                     r"line 6: broken: invalid_json: not UTF-8"):
+            self.assertRegex(done.stderr, said)
+        answer = json.loads(self.ok("usage", "acme", *place, "--json").stdout)
+        self.assertEqual(answer["lines"][0]["quantity"], "12.500000000001")
+        table = self.ok("conflicts", *place).stdout
+        self.assertRegex(table, r" acme +2023-11-14T22:13:20\.000Z +e1 ")
+
+    def test_one_bad_line_stops_nothing_else(self):
+        self.check("--url", self.serve("--data", self.data))
+
+    def test_the_same_without_a_server(self):
+        self.check("--data", self.data)
+
+    def test_stop_on_error(self):
+        done = self.ok("ingest", "-", "--data", self.data, "--stop-on-error", "--json", text=self.lines().replace(
+            "\udcff", ""), code=3)
+        self.assertEqual(json.loads(done.stdout)["accepted"], 1)
+        self.assertEqual(json.loads(done.stdout)["read"], 2)
+
+    def test_small_batches_say_the_same(self):
+        path = self.file("many", "".join(json.dumps(EVENT | {"event_id": f"e{i}", "quantity": i}) + "\n"
+                                         for i in range(25)))
+        counts = json.loads(self.ok("ingest", path, "--data", self.data, "--json", "--batch", "10").stdout)
+        self.assertEqual(counts["accepted"], 25)
+        self.assertEqual(json.loads(self.ok("usage", "acme", "--data", self.data, "--json").stdout)["lines"][0]
+                         ["quantity"], "300")
+
+
+class Damage(Case):
+    def test_inspect_and_verify_notice_a_flipped_byte(self):
+        self.ok("ingest", "-", "--data", self.data, text=json.dumps(EVENT))
+        for kind in ("wal", "manifest"):
+            for line in self.ok("inspect", kind, self.data, "--json").stdout.splitlines():
+                json.loads(line)
+            self.assertTrue(self.ok("inspect", kind, self.data).stdout)
+        newest = max(os.listdir(os.path.join(self.data, "manifest")))
+        path = os.path.join(self.data, "manifest", newest)
+        with open(path, "r+b") as manifest:
+            byte = manifest.read(40)[-1]
+            manifest.seek(39)
+            manifest.write(bytes([byte ^ 1]))
+        done = self.ok("inspect", "manifest", self.data, code=1)
+        self.assertIn(newest, done.stderr)
+        refused = self.ok("verify", "--data", self.data, code=1)
+        self.assertIn(newest, refused.stderr)
+        self.ok("inspect", "wal", os.path.join(self.dir), code=1)
+
+
+class Readme(Case):
+    """The README's shell lines that use the program, as they stand there, against this build."""
+
+    def test_its_commands_run(self):
+        with open(os.path.join(ROOT, "README.md"), encoding="utf-8") as readme:
+            blocks = re.findall(r"^```sh\n(.*?)^```", readme.read(), flags=re.MULTILINE | re.DOTALL)
+        lines = "\n".join(block for block in blocks if "./dev" not in block and "git clone" not in block)
+        self.assertIn("curl", lines)
+        url = self.serve("--data", self.data)
+        lines = re.sub(r"^build/release/tallystick serve .*\n", "", lines, flags=re.MULTILINE)
+        script = "set -eu\n" + lines.replace("build/release/tallystick", PROGRAM).replace("http://127.0.0.1:8080", url)
+        done = subprocess.run(["bash", "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              cwd=ROOT, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn('"accepted":1', done.stdout)
+        self.assertIn('"quantity":"1500"', done.stdout)
+
+
+if __name__ == "__main__":
+    if not PROGRAM:
+        raise SystemExit(__doc__)
+    unittest.main(verbosity=2)

@@ -5,7 +5,7 @@
 namespace tallystick {
 namespace {
 
-constexpr size_t kMantissaDigitsMax = 39;  // of 2^127
+constexpr int64_t kMantissaDigitsMax = 39;  // of 2^127
 constexpr size_t kShownBytesMax = 64;
 // Where an exponent is cut off: far above any token's length, so that a sum with one stays on its
 // side, and low enough that one more digit does not overflow.
@@ -99,8 +99,7 @@ Result<Quantity> Quantity::Parse(std::string_view token) {
     return Refuse("quantity_too_precise", "has more than 12 decimals", token);
   }
   const int64_t zeros = power > 0 ? power : 0;
-  if (end - begin > kMantissaDigitsMax ||
-      zeros > static_cast<int64_t>(kMantissaDigitsMax - (end - begin))) {
+  if (static_cast<int64_t>(end - begin) + zeros > kMantissaDigitsMax) {
     return OutOfRange(token);
   }
 

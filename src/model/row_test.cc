@@ -258,6 +258,16 @@ TEST(RowTest, LongFormsAreRefused) {
   EXPECT_FALSE(Accepted(varint));
 }
 
+TEST(RowTest, NoIdIsEmpty) {
+  for (std::string_view EventView::* id : {&EventView::event_id, &EventView::account_id,
+                                           &EventView::product_id, &EventView::meter_id}) {
+    EventView event = SmallEvent();
+    event.*id = "";
+    event.unit = "tokens";  // so that it is not too short
+    EXPECT_FALSE(Accepted(Encoded(event)));
+  }
+}
+
 TEST(RowTest, DimensionsAscendStrictly) {
   const std::vector<Dimension> dimensions = {{"a", "1"}, {"b", "2"}};
   EventView event = SmallEvent();

@@ -49,7 +49,8 @@ TEST(ApiDocument, ListsTheProblemCodesWithTheirStatus) {
   EXPECT_EQ(FirstColumn(section), codes);
 }
 
-// The codes are gathered from the places that make them: the JSON reader, the event checks, quantities.
+// The codes are gathered from the places that make them: the JSON reader, the event checks,
+// quantities.
 TEST(ApiDocument, ListsTheRejectionCodes) {
   std::set<std::string> codes;
   const auto gather = [&codes](const std::string& path, const char* pattern) {

@@ -1,14 +1,12 @@
 // Reads events with simdjson On-Demand.
 //
 // Invariants:
-//  1. A value is either consumed with a check of its whole token, or walked by Walk(); none is
-//  skipped,
-//     since skipping checks nothing.
-//  2. After the first JSON fault (Fault) nothing of the document is touched any more.
+//  1. A value is either consumed with a check of its whole token, or walked (json_reader.h); none
+//  is skipped.
+//  2. After the first JSON fault nothing of the document is touched any more.
 //  3. A fault of an event (Reject) never stops the reading: the rest must still be JSON, and
 //  event_id may
 //     come later.
-//  4. A string without a backslash is used where it stands in the body; only others are copied.
 #include "server/ingest_json.h"
 
 #include <cstring>
@@ -17,13 +15,8 @@
 
 #include <fmt/format.h>
 
-// Extra checks of simdjson itself: off, so that debug and release builds read alike.
-#define SIMDJSON_DEVELOPMENT_CHECKS 0
-#include <simdjson.h>
-
 #include "base/result.h"
-#include "server/json_token.h"
-#include "server/text.h"
+#include "server/json_reader.h"
 #include "server/utf8.h"
 
 namespace tallystick {
@@ -31,10 +24,8 @@ namespace {
 
 namespace ondemand = simdjson::ondemand;
 
-static_assert(kJsonPaddingBytes >= simdjson::SIMDJSON_PADDING);
-
-constexpr size_t kRetainedCapacity = 4 << 20;  // a larger reader is given back after use
-constexpr size_t kDimensionsKept = 17;         // one more than any event may have
+constexpr size_t kLineBytesKept = 4 << 20;  // memory of a longer line is given back
+constexpr size_t kDimensionsKept = 17;      // one more than any event may have
 
 enum FieldId : uint8_t {
   kAccountId,
@@ -144,153 +135,41 @@ class EventParser::Impl {
   explicit Impl(UnknownFields unknown_fields) : unknown_fields_(unknown_fields) {}
 
   Status ParseBody(std::string_view text, size_t events_max, Batch& batch) {
-    text_ = text;
-    fault_ = {};
-    const Status status = ReadBody(events_max, batch);
-    if (parser_.capacity() > kRetainedCapacity) parser_ = ondemand::parser();
+    const Status status = ReadBody(text, events_max, batch);
+    json_.Shrink();
     return status;
   }
 
   std::optional<Rejection> ParseEventLine(std::string_view line, Batch& batch) {
     line_.assign(line);
     line_.append(kJsonPaddingBytes, ' ');
-    text_ = std::string_view(line_).substr(0, line.size());
-    fault_ = {};
-    ReadLine(batch);
-    if (line_.capacity() > kRetainedCapacity) line_ = std::string();
-    if (!fault_.what) return std::nullopt;
-    return Rejection{"invalid_json", "", FaultMessage()};
+    const bool is_json = ReadLine(std::string_view(line_).substr(0, line.size()), batch);
+    json_.Shrink();
+    if (line_.capacity() > kLineBytesKept) line_ = std::string();
+    if (is_json) return std::nullopt;
+    return Rejection{"invalid_json", "", json_.FaultMessage()};
   }
 
  private:
-  struct Fault_ {
-    const char* what = nullptr;
-    size_t offset = 0;
-  };
-
-  // --- faults of the JSON itself; all give false ---
-
-  bool Fault(const char* at, const char* what) {
-    if (fault_.what == nullptr) {
-      const bool inside = at >= text_.data() && at <= text_.data() + text_.size();
-      fault_ = {what, inside ? static_cast<size_t>(at - text_.data()) : text_.size()};
-    }
-    return false;
-  }
-
-  // simdjson's own verdict; its position is the token at which it stopped.
-  bool Fault(simdjson::error_code error) {
-    const char* at = text_.data() + text_.size();
-    if (error == simdjson::UTF8_ERROR) {
-      at = text_.data() + FirstInvalidUtf8(text_);
-    } else if (document_ != nullptr) {
-      const char* location = nullptr;
-      if (document_->current_location().get(location) == simdjson::SUCCESS) at = location;
-    }
-    return Fault(at, simdjson::error_message(error));
-  }
-
-  std::string FaultMessage() const {
-    return fmt::format("{} at byte {}", fault_.what, fault_.offset);
-  }
-  Status FaultStatus() const { return Status::InvalidArgument("invalid_json", FaultMessage()); }
-
-  // The field within the result. To take it out copies it, and that costs more than reading its
-  // key.
-  static ondemand::field& InPlace(simdjson::simdjson_result<ondemand::field>& result) {
-    return const_cast<ondemand::field&>(result.value_unsafe());
-  }
-
-  // --- single values ---
-
-  static std::string_view Token(ondemand::value& value) {
-    return TrimBlanks(value.raw_json_token());
-  }
-
-  // REQUIRES: the value begins with a quote. The text lives until the next document is begun.
-  bool ReadString(ondemand::value& value, std::string_view* out) {
-    const char* const from = value.raw_json_token().data() + 1;
-    const char* const end = FindQuoteOrBackslash(from);
-    if (*end == '"') {
-      *out = {from, static_cast<size_t>(end - from)};
-      return true;
-    }
-    if (const auto error = value.get_string().get(*out))
-      return Fault(from, simdjson::error_message(error));
-    // A lone surrogate comes out as bytes that are no UTF-8.
-    if (!IsUtf8(*out)) return Fault(from, "a lone surrogate");
-    return true;
-  }
-
-  bool ReadKey(ondemand::field& field, std::string_view* out) {
-    const char* const at = field.key().raw();
-    if (const auto error = field.unescaped_key().get(*out))
-      return Fault(at, simdjson::error_message(error));
-    if (!IsUtf8(*out)) return Fault(at, "a lone surrogate");
-    return true;
-  }
-
-  // Checks a value that nobody wants.
-  bool Walk(ondemand::value& value, size_t depth) {
-    const std::string_view token = Token(value);
-    if (depth > kJsonDepthMax) return Fault(token.data(), "nested too deeply");
-    std::string_view ignored;
-    switch (token.empty() ? '\0' : token[0]) {
-      case '"':
-        return ReadString(value, &ignored);
-      case '{': {
-        ondemand::object object;
-        if (const auto error = value.get_object().get(object)) return Fault(error);
-        return WalkObject(object, depth);
-      }
-      case '[': {
-        ondemand::array array;
-        if (const auto error = value.get_array().get(array)) return Fault(error);
-        return WalkArray(array, depth);
-      }
-      default:
-        return IsJsonScalar(token) || Fault(token.data(), "not a JSON value");
-    }
-  }
-
-  bool WalkObject(ondemand::object& object, size_t depth) {
-    for (auto result : object) {
-      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
-      ondemand::field& field = InPlace(result);
-      std::string_view key;
-      if (!ReadKey(field, &key) || !Walk(field.value(), depth + 1)) return false;
-    }
-    return true;
-  }
-
-  bool WalkArray(ondemand::array& array, size_t depth) {
-    for (auto result : array) {
-      ondemand::value element;
-      if (const auto error = std::move(result).get(element)) return Fault(error);
-      if (!Walk(element, depth + 1)) return false;
-    }
-    return true;
-  }
-
   // --- the fields of an event ---
 
   bool ReadText(ondemand::value& value, FieldId id, Draft& draft, std::string_view* out) {
-    if (value.raw_json_token()[0] == '"') return ReadString(value, out);
+    if (JsonReader::IsString(value)) return json_.ReadString(value, out);
     draft.RejectType(kFieldNames[id], "a string");
-    return Walk(value, kEventDepth + 1);
+    return json_.Walk(value, kEventDepth + 1);
   }
 
   bool ReadNullableText(ondemand::value& value, FieldId id, Draft& draft,
                         std::optional<std::string_view>* out) {
-    if (Token(value) == "null") return true;
-    if (value.raw_json_token()[0] == '"') return ReadString(value, &out->emplace());
+    if (JsonReader::Token(value) == "null") return true;
+    if (JsonReader::IsString(value)) return json_.ReadString(value, &out->emplace());
     draft.RejectType(kFieldNames[id], "a string or null");
-    return Walk(value, kEventDepth + 1);
+    return json_.Walk(value, kEventDepth + 1);
   }
 
   bool ReadKind(ondemand::value& value, Draft& draft) {
     std::string_view name;
-    const bool is_text = value.raw_json_token()[0] == '"';
+    const bool is_text = JsonReader::IsString(value);
     if (!ReadText(value, kKind, draft, &name)) return false;
     if (!is_text) return true;
     if (const auto kind = EventKindFromName(name)) {
@@ -304,7 +183,7 @@ class EventParser::Impl {
   }
 
   bool ReadTimestamp(ondemand::value& value, Draft& draft) {
-    const std::string_view token = Token(value);
+    const std::string_view token = JsonReader::Token(value);
     if (const auto number = ParseJsonInteger(token); number && IsJsonNumber(token)) {
       draft.view.timestamp_ms = *number;
       return true;
@@ -315,16 +194,16 @@ class EventParser::Impl {
       return true;
     }
     draft.RejectType("timestamp_ms", "an integer");
-    return Walk(value, kEventDepth + 1);
+    return json_.Walk(value, kEventDepth + 1);
   }
 
   bool ReadQuantity(ondemand::value& value, Draft& draft) {
-    std::string_view digits = Token(value);
-    if (value.raw_json_token()[0] == '"') {
-      if (!ReadString(value, &digits)) return false;
+    std::string_view digits = JsonReader::Token(value);
+    if (JsonReader::IsString(value)) {
+      if (!json_.ReadString(value, &digits)) return false;
     } else if (!IsJsonNumber(digits)) {
       draft.RejectType("quantity", "a number, or a string that holds one");
-      return Walk(value, kEventDepth + 1);
+      return json_.Walk(value, kEventDepth + 1);
     }
     if (auto quantity = Quantity::Parse(digits); quantity.ok()) {
       draft.view.quantity = *quantity;
@@ -337,42 +216,42 @@ class EventParser::Impl {
 
   // The server stamps the time itself; a client of usageDb sends one.
   bool ReadIngestedAt(ondemand::value& value, Draft& draft) {
-    if (IsJsonNumber(Token(value))) return true;
+    if (IsJsonNumber(JsonReader::Token(value))) return true;
     draft.RejectType("ingested_at_ms", "a number");
-    return Walk(value, kEventDepth + 1);
+    return json_.Walk(value, kEventDepth + 1);
   }
 
   bool ReadCorrectionRef(ondemand::value& value, Draft& draft) {
-    const std::string_view token = Token(value);
+    const std::string_view token = JsonReader::Token(value);
     if (token == "null") return true;
     if (token[0] != '{') {
       draft.RejectType("correction_ref", "an object or null");
-      return Walk(value, kEventDepth + 1);
+      return json_.Walk(value, kEventDepth + 1);
     }
     ondemand::object object;
-    if (const auto error = value.get_object().get(object)) return Fault(error);
+    if (const auto error = value.get_object().get(object)) return json_.Fault(error);
     std::optional<std::string_view> original;
     std::optional<std::string_view> reason;
     for (auto result : object) {
-      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
-      ondemand::field& field = InPlace(result);
+      if (result.error() != simdjson::SUCCESS) return json_.Fault(result.error());
+      ondemand::field& field = JsonReader::InPlace(result);
       std::string_view key;
-      if (!ReadKey(field, &key)) return false;
+      if (!json_.ReadKey(field, &key)) return false;
       const bool known = key == "original_event_id" || key == "reason";
       if (!known && unknown_fields_ == UnknownFields::kReject)
         draft.RejectUnknown("correction_ref.", key);
       if (!known) {
-        if (!Walk(field.value(), kEventDepth + 2)) return false;
+        if (!json_.Walk(field.value(), kEventDepth + 2)) return false;
         continue;
       }
       auto& slot = key == "reason" ? reason : original;
       const std::string name = fmt::format("correction_ref.{}", key);
       if (slot) draft.Reject("duplicate_field", name, fmt::format("field `{}` occurs twice", name));
-      if (field.value().raw_json_token()[0] == '"') {
-        if (!ReadString(field.value(), &slot.emplace())) return false;
+      if (JsonReader::IsString(field.value())) {
+        if (!json_.ReadString(field.value(), &slot.emplace())) return false;
       } else {
         draft.RejectType(name, "a string");
-        if (!Walk(field.value(), kEventDepth + 2)) return false;
+        if (!json_.Walk(field.value(), kEventDepth + 2)) return false;
       }
     }
     if (!original) RejectMissing("correction_ref.original_event_id", draft);
@@ -384,26 +263,26 @@ class EventParser::Impl {
   // {"k":"v"} or usageDb's {"inner":{"k":"v"}}: the key `inner` with an object makes the
   // difference.
   bool ReadDimensions(ondemand::value& value, Draft& draft) {
-    if (Token(value)[0] != '{') {
+    if (JsonReader::Token(value)[0] != '{') {
       draft.RejectType("dimensions", "an object");
-      return Walk(value, kEventDepth + 1);
+      return json_.Walk(value, kEventDepth + 1);
     }
     ondemand::object object;
-    if (const auto error = value.get_object().get(object)) return Fault(error);
+    if (const auto error = value.get_object().get(object)) return json_.Fault(error);
     bool inner_seen = false;
     for (auto result : object) {
-      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
-      ondemand::field& field = InPlace(result);
+      if (result.error() != simdjson::SUCCESS) return json_.Fault(result.error());
+      ondemand::field& field = JsonReader::InPlace(result);
       std::string_view key;
-      if (!ReadKey(field, &key)) return false;
-      if (key == "inner" && Token(field.value())[0] == '{') {
+      if (!json_.ReadKey(field, &key)) return false;
+      if (key == "inner" && JsonReader::Token(field.value())[0] == '{') {
         if (inner_seen) RejectDuplicateDimension("inner", draft);
         if (!inner_seen) BeginInner(draft);
         inner_seen = true;
         if (!ReadInner(field.value(), draft)) return false;
       } else if (inner_seen) {
         if (unknown_fields_ == UnknownFields::kReject) draft.RejectUnknown("dimensions.", key);
-        if (!Walk(field.value(), kEventDepth + 2)) return false;
+        if (!json_.Walk(field.value(), kEventDepth + 2)) return false;
       } else if (!ReadDimension(key, field.value(), draft)) {
         return false;
       }
@@ -422,23 +301,23 @@ class EventParser::Impl {
 
   bool ReadInner(ondemand::value& value, Draft& draft) {
     ondemand::object object;
-    if (const auto error = value.get_object().get(object)) return Fault(error);
+    if (const auto error = value.get_object().get(object)) return json_.Fault(error);
     for (auto result : object) {
-      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
-      ondemand::field& field = InPlace(result);
+      if (result.error() != simdjson::SUCCESS) return json_.Fault(result.error());
+      ondemand::field& field = JsonReader::InPlace(result);
       std::string_view key;
-      if (!ReadKey(field, &key) || !ReadDimension(key, field.value(), draft)) return false;
+      if (!json_.ReadKey(field, &key) || !ReadDimension(key, field.value(), draft)) return false;
     }
     return true;
   }
 
   bool ReadDimension(std::string_view key, ondemand::value& value, Draft& draft) {
-    if (value.raw_json_token()[0] != '"') {
+    if (!JsonReader::IsString(value)) {
       draft.RejectType(fmt::format("dimensions.{}", Shown(key)), "a string");
-      return Walk(value, kEventDepth + 2);
+      return json_.Walk(value, kEventDepth + 2);
     }
     std::string_view text;
-    if (!ReadString(value, &text)) return false;
+    if (!json_.ReadString(value, &text)) return false;
     if (dimensions_.size() == kDimensionsKept) return true;  // refused for their number anyway
     for (const Dimension& other : dimensions_) {
       if (other.key == key) RejectDuplicateDimension(key, draft);
@@ -490,13 +369,13 @@ class EventParser::Impl {
       case kUnknown:
         break;
     }
-    return Walk(value, kEventDepth + 1);
+    return json_.Walk(value, kEventDepth + 1);
   }
 
   // A key that is none of ours as it stands: perhaps one written with escapes, else unknown.
   bool IdentifySlowly(ondemand::field& field, Draft& draft, FieldId* id) {
     std::string_view key;
-    if (!ReadKey(field, &key)) return false;
+    if (!json_.ReadKey(field, &key)) return false;
     for (uint8_t known = 0; known < kUnknown; ++known) {
       if (key == kFieldNames[known]) *id = static_cast<FieldId>(known);
     }
@@ -509,15 +388,15 @@ class EventParser::Impl {
     draft.Begin();
     dimensions_.clear();
     for (auto result : object) {
-      if (result.error() != simdjson::SUCCESS) return Fault(result.error());
-      ondemand::field& field = InPlace(result);
+      if (result.error() != simdjson::SUCCESS) return json_.Fault(result.error());
+      ondemand::field& field = JsonReader::InPlace(result);
       FieldId id = IdentifyField(field.key().raw());
       if (id == kUnknown && !IdentifySlowly(field, draft, &id)) return false;
       const uint32_t bit = 1u << id;
       if (id != kUnknown && (draft.seen & bit) != 0) {
         draft.Reject("duplicate_field", kFieldNames[id],
                      fmt::format("field `{}` occurs twice", kFieldNames[id]));
-        if (!Walk(field.value(), kEventDepth + 1)) return false;
+        if (!json_.Walk(field.value(), kEventDepth + 1)) return false;
         continue;
       }
       draft.seen |= bit;
@@ -538,12 +417,12 @@ class EventParser::Impl {
 
   bool ReadEventValue(ondemand::value& value, Batch& batch) {
     if (value.raw_json_token()[0] != '{') {
-      if (!Walk(value, kEventDepth)) return false;
+      if (!json_.Walk(value, kEventDepth)) return false;
       batch.AddRejected({}, Rejection{"invalid_type", "", "an event must be a JSON object"});
       return true;
     }
     ondemand::object object;
-    if (const auto error = value.get_object().get(object)) return Fault(error);
+    if (const auto error = value.get_object().get(object)) return json_.Fault(error);
     return ReadEvent(object, batch);
   }
 
@@ -553,72 +432,38 @@ class EventParser::Impl {
     return Status::InvalidArgument("invalid_shape", why);
   }
 
-  bool Begin(ondemand::document& document) {
-    if (TrimBlanks(text_).empty()) return Fault(text_.data(), "no JSON, only blanks");
-    const size_t allocated = text_.size() + kJsonPaddingBytes;
-    const auto error = parser_.iterate(text_.data(), text_.size(), allocated).get(document);
-    if (error != simdjson::SUCCESS) return Fault(error);
-    document_ = &document;
-    return true;
-  }
-
-  // simdjson reads one value and does not mind what follows it.
-  bool End(ondemand::document& document) {
-    const char* location = nullptr;
-    if (document.current_location().get(location) == simdjson::OUT_OF_BOUNDS) return true;
-    return Fault(location, "text behind the JSON value");
-  }
-
-  // A document that is no object: is it JSON at all?
-  bool WalkOther(ondemand::document& document) {
-    const std::string_view whole = TrimBlanks(text_);
-    if (whole[0] == '[') {
-      ondemand::array array;
-      if (const auto error = document.get_array().get(array)) return Fault(error);
-      return WalkArray(array, 0) && End(document);
-    }
-    if (whole[0] == '"') {
-      std::string_view ignored;
-      if (const auto error = document.get_string().get(ignored)) return Fault(error);
-      return (IsUtf8(ignored) || Fault(whole.data(), "a lone surrogate")) && End(document);
-    }
-    return IsJsonScalar(whole) || Fault(whole.data(), "not a JSON value");
-  }
-
-  Status ReadBody(size_t events_max, Batch& batch) {
-    ondemand::document document;
-    const DocumentInUse in_use(document_);
-    if (!Begin(document)) return FaultStatus();
-    if (TrimBlanks(text_)[0] != '{') {
-      if (!WalkOther(document)) return FaultStatus();
+  Status ReadBody(std::string_view text, size_t events_max, Batch& batch) {
+    if (!json_.Begin(text)) return json_.FaultStatus();
+    if (!json_.IsObject()) {
+      if (!json_.WalkOther()) return json_.FaultStatus();
       return InvalidShape("the body must be an object {\"events\": [...]}");
     }
     ondemand::object object;
-    if (const auto error = document.get_object().get(object)) {
-      Fault(error);
-      return FaultStatus();
+    if (const auto error = json_.document().get_object().get(object)) {
+      json_.Fault(error);
+      return json_.FaultStatus();
     }
     size_t events_keys = 0;
     Status shape = Status::Ok();
     for (auto result : object) {
       if (result.error() != simdjson::SUCCESS) {
-        Fault(result.error());
-        return FaultStatus();
+        json_.Fault(result.error());
+        return json_.FaultStatus();
       }
-      ondemand::field& field = InPlace(result);
+      ondemand::field& field = JsonReader::InPlace(result);
       std::string_view key;
-      if (!ReadKey(field, &key)) return FaultStatus();
+      if (!json_.ReadKey(field, &key)) return json_.FaultStatus();
       const bool is_events = key == "events";
       if (is_events && ++events_keys > 1) shape = InvalidShape("`events` occurs twice");
-      if (is_events && Token(field.value())[0] != '[')
+      if (is_events && JsonReader::Token(field.value())[0] != '[')
         shape = InvalidShape("`events` must be an array");
       if (is_events && shape.ok()) {
         TALLY_RETURN_IF_ERROR(ReadEvents(field.value(), events_max, batch));
-      } else if (!Walk(field.value(), 1)) {
-        return FaultStatus();
+      } else if (!json_.Walk(field.value(), 1)) {
+        return json_.FaultStatus();
       }
     }
-    if (!End(document)) return FaultStatus();
+    if (!json_.End()) return json_.FaultStatus();
     if (events_keys == 0) shape = InvalidShape("the body has no `events`");
     return shape;
   }
@@ -626,72 +471,48 @@ class EventParser::Impl {
   Status ReadEvents(ondemand::value& value, size_t events_max, Batch& batch) {
     ondemand::array array;
     if (const auto error = value.get_array().get(array)) {
-      Fault(error);
-      return FaultStatus();
+      json_.Fault(error);
+      return json_.FaultStatus();
     }
     size_t events = 0;
     for (auto result : array) {
       ondemand::value element;
       if (const auto error = std::move(result).get(element)) {
-        Fault(error);
-        return FaultStatus();
+        json_.Fault(error);
+        return json_.FaultStatus();
       }
       if (++events > events_max) {
         return Status::InvalidArgument("batch_too_large",
                                        fmt::format("more than {} events in one batch", events_max));
       }
-      if (!ReadEventValue(element, batch)) return FaultStatus();
+      if (!ReadEventValue(element, batch)) return json_.FaultStatus();
     }
     return Status::Ok();
   }
 
   // The event is added before it is known that nothing follows it, so what follows is looked for
   // first: the last byte of the line must close the object that the first one opens.
-  void ReadLine(Batch& batch) {
-    ondemand::document document;
-    const DocumentInUse in_use(document_);
-    if (!Begin(document)) return;
-    if (TrimBlanks(text_)[0] != '{') {
-      if (WalkOther(document)) {
-        batch.AddRejected({}, Rejection{"invalid_type", "", "an event must be a JSON object"});
-      }
-      return;
+  bool ReadLine(std::string_view text, Batch& batch) {
+    if (!json_.Begin(text)) return false;
+    if (!json_.IsObject()) {
+      if (!json_.WalkOther()) return false;
+      batch.AddRejected({}, Rejection{"invalid_type", "", "an event must be a JSON object"});
+      return true;
     }
     ondemand::object object;
-    if (const auto error = document.get_object().get(object)) {
-      Fault(error);
-      return;
-    }
-    if (!WalkObject(object, kEventDepth) || !End(document)) return;
-    document.rewind();
-    if (const auto error = document.get_object().get(object)) {
-      Fault(error);
-      return;
-    }
-    ReadEvent(object, batch);
+    if (const auto error = json_.document().get_object().get(object)) return json_.Fault(error);
+    if (!json_.WalkObject(object, kEventDepth) || !json_.End()) return false;
+    json_.document().rewind();
+    if (const auto error = json_.document().get_object().get(object)) return json_.Fault(error);
+    return ReadEvent(object, batch);
   }
-
-  // document_ is set while a begun document lives, so that Fault() can ask it where it stands.
-  class DocumentInUse {
-   public:
-    explicit DocumentInUse(ondemand::document*& in_use) : in_use_(in_use) {}
-    ~DocumentInUse() { in_use_ = nullptr; }
-    DocumentInUse(const DocumentInUse&) = delete;
-    DocumentInUse& operator=(const DocumentInUse&) = delete;
-
-   private:
-    ondemand::document*& in_use_;
-  };
 
   static constexpr size_t kEventDepth = 2;  // {"events":[{
 
   const UnknownFields unknown_fields_;
-  ondemand::parser parser_;
-  ondemand::document* document_ = nullptr;
-  std::string_view text_;
-  std::string line_;
-  Fault_ fault_;
-  Draft draft_;  // of the event being read
+  JsonReader json_;
+  std::string line_;  // the line being read, padded
+  Draft draft_;       // of the event being read
   std::vector<Dimension> dimensions_;
 };
 

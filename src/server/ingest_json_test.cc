@@ -130,7 +130,8 @@ TEST_F(IngestJson, DefaultsAndNulls) {
       Stored("e1"),
       R"({"account_id":"acme","correction_ref":null,"dimensions":{},"event_id":"e1",)"
       R"("ingested_at_ms":0,"kind":"Usage","meter_id":"tok","model_id":null,"product_id":"api",)"
-      R"("quantity":1500,"source":"","subscription_id":null,"timestamp_ms":1782000000000,"unit":""})");
+      R"("quantity":1500,"source":"","subscription_id":null,)"
+      R"("timestamp_ms":1782000000000,"unit":""})");
   EXPECT_EQ(IngestOne(EventText({})), "duplicate") << "null and absent are one payload";
 }
 
@@ -293,15 +294,14 @@ TEST_F(IngestJson, ABadEventLeavesItsNeighboursAlone) {
       "{{\"events\":[{},{},17,{}]}}", EventText({{"event_id", "\"a\""}}),
       EventText({{"quantity", "{}"}, {"event_id", "\"b\""}}), EventText({{"event_id", "\"c\""}}));
   ASSERT_EQ(Ingest(body), "ok");
-  EXPECT_EQ(
-      result_,
-      R"({"accepted":2,"conflicts":0,"duplicates":0,"lsn":2,"outcomes":[)"
-      R"({"event_id":"a","index":0,"lsn":1,"outcome":"accepted"},)"
-      R"({"code":"invalid_type","event_id":"b","field":"quantity","index":1,)"
-      R"("message":"field `quantity` must be a number, or a string that holds one","outcome":"rejected"},)"
-      R"({"code":"invalid_type","event_id":"","field":"","index":2,)"
-      R"("message":"an event must be a JSON object","outcome":"rejected"},)"
-      R"({"event_id":"c","index":3,"lsn":2,"outcome":"accepted"}],"rejected":2})");
+  EXPECT_EQ(result_, R"({"accepted":2,"conflicts":0,"duplicates":0,"lsn":2,"outcomes":[)"
+                     R"({"event_id":"a","index":0,"lsn":1,"outcome":"accepted"},)"
+                     R"({"code":"invalid_type","event_id":"b","field":"quantity","index":1,)"
+                     R"("message":"field `quantity` must be a number, or a string that holds one",)"
+                     R"("outcome":"rejected"},)"
+                     R"({"code":"invalid_type","event_id":"","field":"","index":2,)"
+                     R"("message":"an event must be a JSON object","outcome":"rejected"},)"
+                     R"({"event_id":"c","index":3,"lsn":2,"outcome":"accepted"}],"rejected":2})");
 }
 
 TEST_F(IngestJson, ShapesOfTheBody) {

@@ -36,7 +36,7 @@ void AppendConflictJson(std::string& out, const Conflict& conflict);
 // {"memory":n,"rollups":n,"segments":n}
 void AppendRowSourcesJson(std::string& out, const RowSources& rows);
 
-// {"corrections":"0","count":2,"meter_id":"tok","quantity":"12.5","retractions":"0","usage":"12.5"}.
+// {"corrections":"0","count":2,"meter_id":"t","quantity":"12.5","retractions":"0","usage":"12.5"}.
 // A group key that is named like a metric is printed as "dimensions.NAME".
 void AppendUsageLineJson(std::string& out, std::span<const Field> group_by, const UsageLine& line);
 std::string UsageLineToJson(std::span<const Field> group_by, const UsageLine& line);

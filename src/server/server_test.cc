@@ -20,9 +20,9 @@ namespace {
 
 std::string EventText(std::string_view id, std::string_view quantity = "1",
                       std::string_view account = "acme", int64_t timestamp_ms = 1782000000000) {
-  return fmt::format(
-      R"({{"event_id":"{}","account_id":"{}","product_id":"api","meter_id":"tok","timestamp_ms":{},"quantity":{}}})",
-      id, account, timestamp_ms, quantity);
+  return fmt::format(R"({{"event_id":"{}","account_id":"{}","product_id":"api","meter_id":"tok",)"
+                     R"("timestamp_ms":{},"quantity":{}}})",
+                     id, account, timestamp_ms, quantity);
 }
 
 std::string Body(const std::vector<std::string>& events) {

@@ -1,7 +1,7 @@
 // Tallystick in a process of one's own, without a server: usage: embedded DIRECTORY
 //
-// Opens (or creates) the database in DIRECTORY, ingests a batch, sends it again, and reads: a bill, the
-// list of events, one event.
+// Opens (or creates) the database in DIRECTORY, ingests a batch, sends it again, and reads: a bill,
+// the list of events, one event.
 #include <cstdio>
 #include <string>
 
@@ -20,7 +20,8 @@ Result<IngestResult> SendThreeEvents(Db& db) {
   Batch batch = db.NewBatch();
   for (int i = 1; i <= 3; ++i) {
     const std::string id = "call-" + std::to_string(i);
-    auto quantity = Quantity::Parse("0.1");  // an exact decimal: three of them are 0.3, nothing else
+    auto quantity =
+        Quantity::Parse("0.1");  // an exact decimal: three of them are 0.3, nothing else
     if (!quantity.ok()) return quantity.status();
     const Dimension region{"region", "eu"};
     batch.Add({.event_id = id,

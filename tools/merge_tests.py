@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Puts the tests of several build folders into one ctest run.
 
-usage: merge_tests.py --out DIR [--only NAME ...] PRESET...
-       merge_tests.py --threaded BUILD_DIR      prints the programs of the threaded tests, one a line
+usage: merge_tests.py --out DIR [--only NAME ...] [--kills N] PRESET...
+       merge_tests.py --threaded      prints the programs of the threaded tests, one a line
 
 Writes DIR/CTestTestfile.cmake, in which a test NAME of build/PRESET is called PRESET/NAME. `tsan` gives its
-threaded tests only (label `threads`), `mutants` nothing but the run against the planted bugs. The last test,
-`tried`, checks after all others that every layer tried something.
+threaded tests only, `mutants` nothing but the run against the planted bugs. The last test, `tried`, checks
+after all others that every layer tried something.
 """
 
 import argparse
@@ -16,8 +16,9 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-# What a threaded test that is no program of its own needs built.
-NEEDS = {"cli_e2e": "tallystick", "kill_audit": "tallystick"}
+# The tests that run threads, each with the program that it needs built.
+THREADED = {"env_test": "env_test", "db_test": "db_test", "threads_test": "threads_test", "cli_e2e": "tallystick",
+            "kill_audit": "tallystick", "embedded_example": "embedded"}
 
 
 def tests_of(build):
@@ -38,17 +39,21 @@ def value(item):
     return ";".join(item) if isinstance(item, list) else str(item)
 
 
-def threaded(build):
-    return [t for t in tests_of(build) if "threads" in properties(t).get("LABELS", [])]
-
-
 def selected(preset):
     build = os.path.join(ROOT, "build", preset)
     if preset == "mutants":
         script = os.path.join(ROOT, "tools", "run_mutants.py")
         return [{"name": "planted_bugs", "command": [sys.executable, script, build],
                  "properties": [{"name": "WORKING_DIRECTORY", "value": build}]}]
-    return threaded(build) if preset == "tsan" else tests_of(build)
+    tests = tests_of(build)
+    return [t for t in tests if t["name"] in THREADED] if preset == "tsan" else tests
+
+
+def arguments(preset, name, kills):
+    """What is added to a test's command. A sanitized server starts slowly: fewer kills of it."""
+    if name != "kill_audit":
+        return []
+    return ["--kills", str(kills if preset == "test" else 5), "--seed", os.environ.get("TALLY_FIRST_SEED", "1")]
 
 
 def entry(name, command, props):
@@ -58,7 +63,7 @@ def entry(name, command, props):
     return "\n".join(lines)
 
 
-def merged(presets, only):
+def merged(presets, only, kills):
     lines, names = [], []
     for preset in presets:
         for test in selected(preset):
@@ -69,7 +74,8 @@ def merged(presets, only):
             keep = {k: v for k, v in properties(test).items()
                     if k in ("ENVIRONMENT", "WORKING_DIRECTORY", "RUN_SERIAL", "SKIP_RETURN_CODE", "COST")}
             names.append(f"{preset}/{test['name']}")
-            lines.append(entry(names[-1], test["command"], keep | {"LABELS": preset, "TIMEOUT": 3600}))
+            command = test["command"] + arguments(preset, test["name"], kills)
+            lines.append(entry(names[-1], command, keep | {"LABELS": preset, "TIMEOUT": 3600}))
     if not names:
         raise SystemExit("merge_tests: no tests")
     check = [sys.executable, os.path.join(ROOT, "tools", "check_tried.py")]
@@ -82,16 +88,16 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out")
     parser.add_argument("--only", nargs="+")
-    parser.add_argument("--threaded")
+    parser.add_argument("--threaded", action="store_true")
+    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("presets", nargs="*")
     args = parser.parse_args()
     if args.threaded:
-        for name in sorted({NEEDS.get(t["name"], t["name"]) for t in threaded(args.threaded)}):
-            print(name)
+        print("\n".join(sorted(set(THREADED.values()))))
         return 0
     os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, "CTestTestfile.cmake"), "w", encoding="utf-8") as out:
-        out.write(merged(args.presets, args.only))
+        out.write(merged(args.presets, args.only, args.kills))
     return 0
 
 

@@ -26,7 +26,8 @@ def main():
     out = os.path.join(ROOT, "build", "soak" if args.soak else "all")
     only = list(SOAK) if args.soak else args.only
     subprocess.run([sys.executable, os.path.join(ROOT, "tools", "merge_tests.py"), "--out", out, *args.presets]
-                   + (["--only", *only] if only else []), check=True)
+                   + (["--only", *only] if only else []) + (["--kills", "300"] if args.soak else []),
+                   check=True)
 
     tried = os.path.join(out, "tried.txt")
     open(tried, "w", encoding="utf-8").close()

@@ -75,10 +75,10 @@ std::string ReportJson(const VerifyReport& report) {
 std::string ReportText(const VerifyReport& report) {
   std::string out;
   for (const std::string& fault : report.faults) out += "FAULT: " + fault + '\n';
-  out += fmt::format("{} rows, {} accounts, {} conflicts, as of LSN {}: {}\n", report.rows,
-                     report.accounts, report.conflicts, report.lsn.value,
-                     report.faults.empty() ? "everything agrees"
-                                           : fmt::format("{} faults", report.faults.size()));
+  out += fmt::format(
+      "{} rows, {} accounts, {} conflicts, as of LSN {}: {}\n", report.rows, report.accounts,
+      report.conflicts, report.lsn.value,
+      report.faults.empty() ? "everything agrees" : fmt::format("{} faults", report.faults.size()));
   return out;
 }
 
@@ -112,9 +112,8 @@ void AddInspector(CLI::App& inspect, Action* action, const char* kind, const cha
       ->check(CLI::ExistingPath);
   command->add_flag("--json", options->json, "One JSON object a file");
   command->footer(fmt::format("Example:\n  tallystick inspect {} data", kind));
-  command->callback([=] {
-    *action = [=] { return RunInspect(options->path, kind, options->json, inspector); };
-  });
+  command->callback(
+      [=] { *action = [=] { return RunInspect(options->path, kind, options->json, inspector); }; });
 }
 
 }  // namespace
@@ -123,9 +122,11 @@ void AddInspect(CLI::App& app, Action* action) {
   CLI::App* inspect =
       app.add_subcommand("inspect", "Read the files of a database without opening it");
   inspect->require_subcommand(1);
-  inspect->footer("Exit code 1 if anything is wrong with a file.\nExample:\n  tallystick inspect wal data");
+  inspect->footer(
+      "Exit code 1 if anything is wrong with a file.\nExample:\n  tallystick inspect wal data");
   AddInspector(*inspect, action, "wal", "Log files: header, frames, how each ends", InspectWal);
-  AddInspector(*inspect, action, "manifest", "Manifests: the live files, counters", InspectManifest);
+  AddInspector(*inspect, action, "manifest", "Manifests: the live files, counters",
+               InspectManifest);
 }
 
 void AddVerify(CLI::App& app, Action* action) {

@@ -28,7 +28,8 @@ bool Print(std::string_view text) {
 
 int RunCli(int argc, const char* const* argv) {
   CLI::App app(
-      "Tallystick: a usage-metering database for billing. An acknowledged event is never lost, none\n"
+      "Tallystick: a usage-metering database for billing. An acknowledged event is never lost, "
+      "none\n"
       "is counted twice, a total is exactly the sum of its rows.",
       "tallystick");
   app.set_version_flag("--version", fmt::format("tallystick {}", Version()));
@@ -36,8 +37,9 @@ int RunCli(int argc, const char* const* argv) {
   app.config_formatter(std::make_shared<TomlConfig>("serve"));
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.require_subcommand(1);
-  app.footer("Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 ingest: not everything was taken.\n"
-             "tallystick COMMAND --help has an example of each.");
+  app.footer(
+      "Exit codes: 0 fine, 1 failed, 2 wrong usage, 3 ingest: not everything was taken.\n"
+      "tallystick COMMAND --help has an example of each.");
 
   Action action;
   AddServe(app, &action);
@@ -54,8 +56,9 @@ int RunCli(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   } catch (const std::exception& error) {  // toml::parse_error
-    return Fail(Status::InvalidArgument("invalid_config", fmt::format("--config: {}", error.what())),
-                kExitUsage);
+    return Fail(
+        Status::InvalidArgument("invalid_config", fmt::format("--config: {}", error.what())),
+        kExitUsage);
   }
   return action();
 }

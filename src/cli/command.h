@@ -12,8 +12,8 @@ namespace tallystick {
 
 enum ExitCode : int {
   kExitOk = 0,
-  kExitFailed = 1,      // a runtime error, or damage found
-  kExitUsage = 2,       // the command line or the config file is wrong
+  kExitFailed = 1,       // a runtime error, or damage found
+  kExitUsage = 2,        // the command line or the config file is wrong
   kExitNotAllTaken = 3,  // ingest: something was broken, rejected or conflicting
 };
 
@@ -34,8 +34,8 @@ struct Place {
 };
 void AddPlace(CLI::App& command, Place* place);
 
-// Prints "tallystick: MESSAGE (REASON)" on stderr. A caller's mistake exits with kExitUsage only where
-// the command says so; else kExitFailed.
+// Prints "tallystick: MESSAGE (REASON)" on stderr. A caller's mistake exits with kExitUsage only
+// where the command says so; else kExitFailed.
 int Fail(const Status& status, ExitCode code = kExitFailed);
 
 // Writes to stdout; false if it cannot (a closed pipe, a full disk).

@@ -76,7 +76,8 @@ Result<CsvToJson> CsvToJson::Create(const CsvMapping& mapping) {
   const auto has = [&made](std::string_view field) {
     return std::ranges::any_of(made.plain_, [&](const Target& t) { return t.field == field; });
   };
-  if (!has("event_id")) return Invalid("event_id comes from nowhere: --id-format or --map event_id=COLUMN");
+  if (!has("event_id"))
+    return Invalid("event_id comes from nowhere: --id-format or --map event_id=COLUMN");
   for (const std::string_view field : kRequired) {
     if (!has(field)) return Invalid(fmt::format("{} comes from nowhere: --map or --set", field));
   }
@@ -115,8 +116,8 @@ Status CsvToJson::SetHeader(std::span<const std::string> columns) {
         if (piece.kind != Piece::Kind::kColumn) continue;
         const auto found = std::ranges::find(columns, piece.text);
         if (found == columns.end()) {
-          return Invalid(fmt::format("no column `{}`; there are: {}", piece.text,
-                                     fmt::join(columns, ", ")));
+          return Invalid(
+              fmt::format("no column `{}`; there are: {}", piece.text, fmt::join(columns, ", ")));
         }
         if (std::ranges::count(columns, piece.text) > 1) {
           return Invalid(fmt::format("column `{}` occurs twice", piece.text));
@@ -150,7 +151,8 @@ std::string CsvToJson::ValueOf(const Target& target, uint64_t row,
 Status CsvToJson::AppendField(const Target& target, uint64_t row,
                               std::span<const std::string> cells, std::string& out) const {
   const std::string value = ValueOf(target, row, cells);
-  // An empty cell means that the row has no such value; a required one is for the database to refuse.
+  // An empty cell means that the row has no such value; a required one is for the database to
+  // refuse.
   if (value.empty() && !target.required) return Status::Ok();
   if (!out.ends_with('{')) out += ',';
   AppendJsonString(out, target.field);

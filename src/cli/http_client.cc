@@ -3,6 +3,7 @@
 #include <charconv>
 #include <chrono>
 
+#include <fmt/format.h>
 #include <boost/asio/connect.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -11,7 +12,6 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
-#include <fmt/format.h>
 
 #include "base/result.h"
 
@@ -61,8 +61,8 @@ class HttpClient::Impl {
 
   Status Lost(std::string_view what, const error_code& error) {
     Close();
-    return Status::Unavailable("no_connection", fmt::format("{} http://{}:{}: {}", what, host_,
-                                                            port_, error.message()));
+    return Status::Unavailable(
+        "no_connection", fmt::format("{} http://{}:{}: {}", what, host_, port_, error.message()));
   }
 
   Status Connect() {
@@ -70,8 +70,9 @@ class HttpClient::Impl {
     tcp::resolver resolver(io_);
     const auto endpoints = resolver.resolve(host_, port_, error);
     if (error) return Lost("resolve", error);
-    asio::async_connect(socket_, endpoints,
-                        [&error](const error_code& result, const tcp::endpoint&) { error = result; });
+    asio::async_connect(
+        socket_, endpoints,
+        [&error](const error_code& result, const tcp::endpoint&) { error = result; });
     Run(error);
     if (error) return Lost("connect to", error);
     socket_.set_option(tcp::no_delay(true), error);
@@ -81,7 +82,8 @@ class HttpClient::Impl {
   Result<HttpResponse> SendOnce(const http::request<http::string_body>& request) {
     if (!socket_.is_open()) TALLY_RETURN_IF_ERROR(Connect());
     error_code error;
-    http::async_write(socket_, request, [&error](const error_code& result, size_t) { error = result; });
+    http::async_write(socket_, request,
+                      [&error](const error_code& result, size_t) { error = result; });
     Run(error);
     if (error) return Lost("send to", error);
 
@@ -118,7 +120,8 @@ class HttpClient::Impl {
 Result<HttpClient> HttpClient::Create(std::string_view url) {
   constexpr std::string_view kScheme = "http://";
   const auto invalid = [url] {
-    return Status::InvalidArgument("invalid_url", fmt::format("`{}` is not http://HOST[:PORT]", url));
+    return Status::InvalidArgument("invalid_url",
+                                   fmt::format("`{}` is not http://HOST[:PORT]", url));
   };
   if (!url.starts_with(kScheme)) return invalid();
   std::string_view rest = url.substr(kScheme.size());

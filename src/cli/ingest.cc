@@ -13,11 +13,11 @@
 #include <optional>
 #include <vector>
 
+#include <fmt/format.h>
+#include <unistd.h>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/json/parse.hpp>
-#include <fmt/format.h>
-#include <unistd.h>
 
 #include "base/result.h"
 #include "cli/command.h"
@@ -85,18 +85,18 @@ Result<NextItem> CsvRows(std::istream& in, const CsvMapping& mapping) {
   }
   if (header->cells[0].starts_with("\xef\xbb\xbf")) header->cells[0].erase(0, 3);
   TALLY_RETURN_IF_ERROR(to_json.SetHeader(header->cells));
-  return NextItem([reader, to_json = std::move(to_json),
-                   row = uint64_t{0}]() mutable -> std::optional<Item> {
-    const auto record = reader.Next();
-    if (!record) return std::nullopt;
-    ++row;
-    Item item{record->line, "", record->fault};
-    if (!item.fault.empty()) return item;
-    const Status status = to_json.AppendEvent(row, record->cells, item.event);
-    if (!status.ok()) item.fault = status.message();
-    if (item.fault.empty() && !IsUtf8(item.event)) item.fault = "not UTF-8";
-    return item;
-  });
+  return NextItem(
+      [reader, to_json = std::move(to_json), row = uint64_t{0}]() mutable -> std::optional<Item> {
+        const auto record = reader.Next();
+        if (!record) return std::nullopt;
+        ++row;
+        Item item{record->line, "", record->fault};
+        if (!item.fault.empty()) return item;
+        const Status status = to_json.AppendEvent(row, record->cells, item.event);
+        if (!status.ok()) item.fault = status.message();
+        if (item.fault.empty() && !IsUtf8(item.event)) item.fault = "not UTF-8";
+        return item;
+      });
 }
 
 void Wait(uint32_t seconds) {
@@ -138,16 +138,17 @@ class Ingest {
     const double seconds = std::max(Seconds(), 1e-6);
     const uint64_t read = done_ + broken_;
     if (options_.json) {
-      Print(fmt::format("{{\"accepted\":{},\"broken\":{},\"conflicts\":{},\"duplicates\":{},"
-                        "\"read\":{},\"rejected\":{}}}\n",
-                        total_.accepted, broken_, total_.conflicts, total_.duplicates, read,
-                        total_.rejected));
+      Print(fmt::format(
+          "{{\"accepted\":{},\"broken\":{},\"conflicts\":{},\"duplicates\":{},"
+          "\"read\":{},\"rejected\":{}}}\n",
+          total_.accepted, broken_, total_.conflicts, total_.duplicates, read, total_.rejected));
       return;
     }
-    Print(fmt::format("{} events in {:.1f} s ({:.0f}/s): {} accepted, {} duplicates, {} conflicts, "
-                      "{} rejected, {} broken lines\n",
-                      read, seconds, static_cast<double>(read) / seconds, total_.accepted,
-                      total_.duplicates, total_.conflicts, total_.rejected, broken_));
+    Print(
+        fmt::format("{} events in {:.1f} s ({:.0f}/s): {} accepted, {} duplicates, {} conflicts, "
+                    "{} rejected, {} broken lines\n",
+                    read, seconds, static_cast<double>(read) / seconds, total_.accepted,
+                    total_.duplicates, total_.conflicts, total_.rejected, broken_));
   }
 
   bool AllTaken() const { return broken_ + total_.conflicts + total_.rejected == 0; }
@@ -162,7 +163,8 @@ class Ingest {
     total_.rejected += sent.rejected;
     done_ += events_.size();
     for (const SentBatch::Fault& fault : sent.faults) {
-      if (fault.index >= lines_.size()) return Status::Corruption("the answer names no event of ours");
+      if (fault.index >= lines_.size())
+        return Status::Corruption("the answer names no event of ours");
       Report(lines_[fault.index], fault.outcome, fault.event_id, fault.explanation);
     }
     events_.clear();
@@ -266,8 +268,11 @@ int RunIngest(const IngestOptions& options) {
 
 void AddIngest(CLI::App& app, Action* action) {
   const auto options = std::make_shared<IngestOptions>();
-  CLI::App* command = app.add_subcommand("ingest", "Send a file's events; run again, it counts nothing twice");
-  command->add_option("file", options->file, "JSON lines (one event a line) or, with --csv, CSV; -: stdin")
+  CLI::App* command =
+      app.add_subcommand("ingest", "Send a file's events; run again, it counts nothing twice");
+  command
+      ->add_option("file", options->file,
+                   "JSON lines (one event a line) or, with --csv, CSV; -: stdin")
       ->required();
   AddPlace(*command, &options->place);
   auto* csv = command->add_flag("--csv", options->csv, "The file is CSV, with a header");
@@ -288,8 +293,9 @@ void AddIngest(CLI::App& app, Action* action) {
   command->add_option("--batch", options->batch, "Events a request")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
-  command->add_option("--retry-for", options->retry_for_s,
-                      "Seconds to try a batch again while the server is busy or gone")
+  command
+      ->add_option("--retry-for", options->retry_for_s,
+                   "Seconds to try a batch again while the server is busy or gone")
       ->capture_default_str();
   command->add_flag("--stop-on-error", options->stop_on_error,
                     "Stop behind the batch in which something was broken, rejected or conflicting");

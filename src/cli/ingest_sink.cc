@@ -29,7 +29,8 @@ class HttpSink final : public IngestSink {
     retry_after_s_ = 1;
     TALLY_ASSIGN_OR_RETURN(
         const HttpResponse response,
-        client_.PostJson("/v1/usage/batch", fmt::format(R"({{"events":[{}]}})", fmt::join(events, ","))));
+        client_.PostJson("/v1/usage/batch",
+                         fmt::format(R"({{"events":[{}]}})", fmt::join(events, ","))));
     if (response.status != 200) {
       if (response.retry_after_s > 0) retry_after_s_ = response.retry_after_s;
       return StatusOfProblem(response.status, response.body);
@@ -46,8 +47,8 @@ class HttpSink final : public IngestSink {
       if (outcome == "rejected") {
         explanation = fmt::format("{}: {}", Member(row, "code"), Member(row, "message"));
       }
-      sent.faults.push_back({Number(Member(row, "index")), outcome, Member(row, "event_id"),
-                             std::move(explanation)});
+      sent.faults.push_back(
+          {Number(Member(row, "index")), outcome, Member(row, "event_id"), std::move(explanation)});
     }
     return sent;
   }

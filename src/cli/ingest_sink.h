@@ -14,8 +14,8 @@ namespace tallystick {
 
 struct SentBatch {
   struct Fault {
-    size_t index = 0;         // in the batch
-    std::string outcome;      // "rejected" or "conflict"
+    size_t index = 0;     // in the batch
+    std::string outcome;  // "rejected" or "conflict"
     std::string event_id;
     std::string explanation;  // of a rejection: "code: message"
   };
@@ -29,8 +29,8 @@ struct SentBatch {
 class IngestSink {
  public:
   virtual ~IngestSink() = default;
-  // `events` are JSON objects (each has been checked to be one JSON value, of UTF-8). When it returns
-  // ok, what was accepted is durable. Sending a batch again never counts anything twice.
+  // `events` are JSON objects (each has been checked to be one JSON value, of UTF-8). When it
+  // returns ok, what was accepted is durable. Sending a batch again never counts anything twice.
   // kUnavailable: try again, after retry_after_s() seconds.
   virtual Result<SentBatch> Send(const std::vector<std::string>& events) = 0;
   virtual uint32_t retry_after_s() const = 0;

@@ -1,5 +1,5 @@
-// The rows of an answer, for a table: every value as the text that stands in the JSON, so that a number
-// of any size and precision stays what it is.
+// The rows of an answer, for a table: every value as the text that stands in the JSON, so that a
+// number of any size and precision stays what it is.
 //
 // Thread rule: pure functions.
 #pragma once

@@ -31,7 +31,8 @@ TEST(JsonRows, RefusesWhatIsNotSuchADocument) {
 }
 
 TEST(StatusOfProblem, TakesCodeAndDetail) {
-  const Status problem = StatusOfProblem(503, R"({"code":"queue_full","detail":"later","status":503})");
+  const Status problem =
+      StatusOfProblem(503, R"({"code":"queue_full","detail":"later","status":503})");
   EXPECT_EQ(problem.code(), StatusCode::kUnavailable);
   EXPECT_EQ(problem.reason(), "queue_full");
   EXPECT_EQ(problem.message(), "later");
@@ -44,11 +45,12 @@ TEST(MakeTarget, EncodesEverythingThatIsNotPlain) {
 }
 
 TEST(HttpClient, ChecksTheUrlBeforeAnythingIsSent) {
-  for (const char* good : {"http://a", "http://127.0.0.1:8080", "http://[::1]:80/", "http://[::1]"}) {
+  for (const char* good :
+       {"http://a", "http://127.0.0.1:8080", "http://[::1]:80/", "http://[::1]"}) {
     EXPECT_TRUE(HttpClient::Create(good).ok()) << good;
   }
-  for (const char* bad : {"", "a:80", "https://a", "http://", "http://a:", "http://a:x", "http://a/b",
-                          "http://u@a", "http://a:123456"}) {
+  for (const char* bad : {"", "a:80", "https://a", "http://", "http://a:", "http://a:x",
+                          "http://a/b", "http://u@a", "http://a:123456"}) {
     EXPECT_FALSE(HttpClient::Create(bad).ok()) << bad;
   }
 }

@@ -32,8 +32,8 @@ class LineReader {
   uint64_t number_ = 0;
 };
 
-// Records as RFC 4180 has them: comma, double quotes, "" inside quotes, line ends inside quotes. Blank
-// lines between records are skipped.
+// Records as RFC 4180 has them: comma, double quotes, "" inside quotes, line ends inside quotes.
+// Blank lines between records are skipped.
 class CsvReader {
  public:
   explicit CsvReader(std::istream& in) : in_(in) {}

@@ -30,8 +30,8 @@ TEST(LineReader, NumbersLinesAndTakesEitherLineEnd) {
 }
 
 TEST(LineReader, ReportsTheLineThatIsTooLongAndGoesOn) {
-  std::istringstream in(std::string(kLineBytesMax, 'x') + "\n" + std::string(kLineBytesMax + 1, 'x') +
-                        "\nshort\n");
+  std::istringstream in(std::string(kLineBytesMax, 'x') + "\n" +
+                        std::string(kLineBytesMax + 1, 'x') + "\nshort\n");
   LineReader reader(in);
   EXPECT_FALSE(reader.Next()->too_long);
   const auto second = reader.Next();

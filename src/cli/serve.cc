@@ -1,11 +1,11 @@
 // serve: a database over HTTP until SIGTERM or SIGINT.
 #include <memory>
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/signal_set.hpp>
 #include <fmt/format.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
 
 #include "cli/command.h"
 #include "server/server.h"
@@ -59,9 +59,10 @@ LogSink SpdlogSink(const std::string& level) {
 
 int RunServe(ServeOptions options) {
   if (!SplitListen(options.listen, &options.server.listen_host, &options.server.listen_port)) {
-    return Fail(Status::InvalidArgument("invalid_options",
-                                        fmt::format("--listen: `{}` is not ADDRESS:PORT", options.listen)),
-                kExitUsage);
+    return Fail(
+        Status::InvalidArgument("invalid_options",
+                                fmt::format("--listen: `{}` is not ADDRESS:PORT", options.listen)),
+        kExitUsage);
   }
   options.open.identity_scope =
       options.identity_scope == "account" ? IdentityScope::kAccount : IdentityScope::kGlobal;
@@ -107,10 +108,12 @@ void AddDatabaseOptions(CLI::App& command, ServeOptions* options) {
   number("--memory-bytes-max", open.memory_bytes_max,
          "Memory of events; beyond it ingest answers 503 memory_full")
       ->transform(size);
-  number("--queue-bytes-max", open.queue_bytes_max, "Bytes waiting for the log; beyond: 503 queue_full")
+  number("--queue-bytes-max", open.queue_bytes_max,
+         "Bytes waiting for the log; beyond: 503 queue_full")
       ->transform(size);
   number("--queue-events-max", open.queue_events_max, "Events waiting for the log");
-  number("--commit-gap-us", open.commit_gap_us, "A write starts at the earliest so long after the last");
+  number("--commit-gap-us", open.commit_gap_us,
+         "A write starts at the earliest so long after the last");
   number("--group-bytes-max", open.group_bytes_max, "A group of requests closes at this size")
       ->transform(size);
   number("--mark-idle-ms", open.mark_idle_ms, "Idle time after which the log's end is marked");
@@ -138,13 +141,15 @@ void AddServerOptions(CLI::App& command, ServeOptions* options) {
   number("--body-bytes-max", server.body_bytes_max, "Body as sent; beyond: 413")->transform(size);
   number("--expanded-bytes-max", server.expanded_bytes_max, "Body after gzip or zstd; beyond: 413")
       ->transform(size);
-  number("--body-memory-bytes-max", server.body_memory_bytes_max, "All bodies being read; beyond: 503")
+  number("--body-memory-bytes-max", server.body_memory_bytes_max,
+         "All bodies being read; beyond: 503")
       ->transform(size);
   number("--batch-events-max", server.batch_events_max, "Events of a batch; beyond: 413");
   number("--header-timeout-ms", server.header_timeout_ms, "Time for a head; beyond: 408");
   number("--body-timeout-ms", server.body_timeout_ms, "Time for a body; beyond: 408");
   number("--idle-timeout-ms", server.idle_timeout_ms, "Time between requests; then closed");
-  number("--write-timeout-ms", server.write_timeout_ms, "An answer of which nothing is taken; then closed");
+  number("--write-timeout-ms", server.write_timeout_ms,
+         "An answer of which nothing is taken; then closed");
   number("--stop-timeout-ms", server.stop_timeout_ms, "Time for what runs when asked to stop");
   number("--connections-max", server.connections_max, "Open connections; beyond: 503 and closed");
   number("--pipeline-max", server.pipeline_max, "Answers pending on a connection");
@@ -160,7 +165,8 @@ void AddServe(CLI::App& app, Action* action) {
   options->server.stop_timeout_ms = 3500;
   CLI::App* command = app.add_subcommand("serve", "Serve a database over HTTP");
   command->fallthrough();  // for --config
-  command->add_option("--data", options->data, "The database directory; created if it does not exist")
+  command
+      ->add_option("--data", options->data, "The database directory; created if it does not exist")
       ->required();
   command->add_option("--listen", options->listen, "ADDRESS:PORT; port 0: a free one")
       ->capture_default_str();
@@ -172,7 +178,8 @@ void AddServe(CLI::App& app, Action* action) {
   command->footer(
       "--config FILE reads the same options from TOML, '_' for '-': listen = \"0.0.0.0:8080\",\n"
       "memory_bytes_max = \"8 GiB\". The command line wins over the file.\n"
-      "Prints `listening on http://HOST:PORT` when it takes requests. SIGTERM and SIGINT stop it in order.\n"
+      "Prints `listening on http://HOST:PORT` when it takes requests. SIGTERM and SIGINT stop it "
+      "in order.\n"
       "Example:\n  tallystick serve --data data --listen 127.0.0.1:8080");
   command->callback([=] { *action = [=] { return RunServe(*options); }; });
 }

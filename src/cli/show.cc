@@ -1,5 +1,5 @@
-// The commands that read: usage, events, event, conflicts. Each asks a Source as an HTTP client would,
-// and prints the answer as it is (--json) or as a table.
+// The commands that read: usage, events, event, conflicts. Each asks a Source as an HTTP client
+// would, and prints the answer as it is (--json) or as a table.
 #include <memory>
 #include <utility>
 #include <vector>
@@ -43,15 +43,17 @@ std::string CheckFilter(const std::string& text) {
   const bool known = name == "product_id" || name == "meter_id" || name == "model_id" ||
                      (name.starts_with("dimensions.") && name != "dimensions.");
   if (at != std::string::npos && known) return "";
-  return fmt::format("`{}` is not FIELD=VALUE with product_id, meter_id, model_id or dimensions.NAME",
-                     text);
+  return fmt::format(
+      "`{}` is not FIELD=VALUE with product_id, meter_id, model_id or dimensions.NAME", text);
 }
 
 void AddRange(CLI::App& command, ReadOptions* options) {
   command.add_option("--from", options->from, "Start, included: RFC 3339 or epoch milliseconds")
       ->check(CheckTime)
       ->default_str("the beginning");
-  command.add_option("--to", options->to, "End, excluded")->check(CheckTime)->default_str("the end");
+  command.add_option("--to", options->to, "End, excluded")
+      ->check(CheckTime)
+      ->default_str("the end");
   command
       .add_option("--filter", options->filters,
                   "FIELD=VALUE, may be repeated: product_id, meter_id, model_id, dimensions.NAME")
@@ -62,7 +64,8 @@ void AddRange(CLI::App& command, ReadOptions* options) {
 
 void AddCommon(CLI::App& command, ReadOptions* options) {
   AddPlace(command, &options->place);
-  command.add_option("--as-of-lsn", options->as_of_lsn, "Read the past: the database as it was then")
+  command
+      .add_option("--as-of-lsn", options->as_of_lsn, "Read the past: the database as it was then")
       ->check(CLI::TypeValidator<uint64_t>());
   command.add_flag("--json", options->json, "The answer as JSON, for programs");
 }

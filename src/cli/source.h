@@ -1,5 +1,5 @@
-// Where the commands that read get their answers: a server's URL, or a database directory. Both answer
-// the same requests (docs/api.md) with the same JSON.
+// Where the commands that read get their answers: a server's URL, or a database directory. Both
+// answer the same requests (docs/api.md) with the same JSON.
 //
 // Thread rule: one thread at a time.
 #pragma once
@@ -22,11 +22,12 @@ std::string MakeTarget(const std::vector<std::string>& segments,
 class Source {
  public:
   virtual ~Source() = default;
-  // The JSON of an answer with status 200; any other is a Status with the problem's code and detail.
+  // The JSON of an answer with status 200; any other is a Status with the problem's code and
+  // detail.
   virtual Result<std::string> Get(const std::string& target) = 0;
 
-  // Exactly one of the two is given. A directory must hold a database; it is opened (and recovered if
-  // need be) and locked as long as the source lives.
+  // Exactly one of the two is given. A directory must hold a database; it is opened (and recovered
+  // if need be) and locked as long as the source lives.
   static Result<std::unique_ptr<Source>> Open(const std::string& url, const std::string& data);
 };
 

@@ -8,7 +8,8 @@
 
 namespace tallystick {
 
-// Columns are as wide as their widest cell (in code points); cells that look like numbers stand right.
+// Columns are as wide as their widest cell (in code points); cells that look like numbers stand
+// right.
 class Table {
  public:
   explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}

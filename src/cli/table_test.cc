@@ -16,9 +16,7 @@ TEST(Table, AlignsTextLeftAndNumbersRight) {
             "é      12345678901234567890\n");
 }
 
-TEST(Table, HasAHeaderWithoutRows) {
-  EXPECT_EQ(Table({"a", "bc"}).ToString(), "a  bc\n-  --\n");
-}
+TEST(Table, HasAHeaderWithoutRows) { EXPECT_EQ(Table({"a", "bc"}).ToString(), "a  bc\n-  --\n"); }
 
 TEST(Table, ControlCharactersCannotBreakIt) {
   Table table({"id"});

@@ -7,9 +7,9 @@
 
 namespace tallystick {
 
-// Its keys are the long options of `command`, with '_' or '-'. A key that no option has, a table and a
-// file that is no TOML are errors (toml::parse_error leaves from_config by exception; RunCli turns it
-// into a message).
+// Its keys are the long options of `command`, with '_' or '-'. A key that no option has, a table
+// and a file that is no TOML are errors (toml::parse_error leaves from_config by exception; RunCli
+// turns it into a message).
 class TomlConfig final : public CLI::Config {
  public:
   explicit TomlConfig(std::string command) : command_(std::move(command)) {}

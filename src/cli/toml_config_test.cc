@@ -60,8 +60,9 @@ TEST(TomlConfig, TakesSizesAndTheCommandLineWins) {
 }
 
 TEST(TomlConfig, RefusesUnknownKeysTablesAndWhatIsNoToml) {
-  for (const char* text : {"data_dir = \"d\"\ntypo = 1\n", "data_dir = \"d\"\n[serve]\nbytes_max = 1\n",
-                           "data_dir = \n", "data_dir = \"d\"\nbytes_max = \"x\"\n", ""}) {
+  for (const char* text :
+       {"data_dir = \"d\"\ntypo = 1\n", "data_dir = \"d\"\n[serve]\nbytes_max = 1\n",
+        "data_dir = \n", "data_dir = \"d\"\nbytes_max = \"x\"\n", ""}) {
     bool refused = false;
     Parse(text, {}, &refused);
     EXPECT_TRUE(refused) << text;

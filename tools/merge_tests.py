@@ -67,10 +67,10 @@ def merged(presets, only, kills):
     lines, names = [], []
     for preset in presets:
         for test in selected(preset):
-            if "command" not in test:
-                raise SystemExit(f"merge_tests: {preset}/{test['name']} is not built")
             if only and test["name"] not in only:
                 continue
+            if "command" not in test:
+                raise SystemExit(f"merge_tests: {preset}/{test['name']} is not built")
             keep = {k: v for k, v in properties(test).items()
                     if k in ("ENVIRONMENT", "WORKING_DIRECTORY", "RUN_SERIAL", "SKIP_RETURN_CODE", "COST")}
             names.append(f"{preset}/{test['name']}")

@@ -1,8 +1,8 @@
-// KeyTable: id hash -> (payload hash, LSN), for the rows of one memtable. Open addressing with linear
-// probing over slots that are written once: no growth, no deletion, so readers need no lock.
+// KeyTable: id hash -> (payload hash, LSN), for the rows of one memtable. Open addressing with
+// linear probing over slots that are written once: no growth, no deletion, so readers need no lock.
 //
-// Thread rule: one writer (Insert); any number of readers at the same time (Find). A reader may see keys
-// whose row is not durable yet: it must compare the LSN with the visible one.
+// Thread rule: one writer (Insert); any number of readers at the same time (Find, ForEach). A
+// reader may see keys whose row is not durable yet: it must compare the LSN with the visible one.
 #pragma once
 
 #include <atomic>
@@ -24,16 +24,14 @@ class KeyTable {
     Lsn lsn;
   };
 
-  // Room for `keys_max` keys at a load of 3/5 at most. Touches all of its memory at once, so that the
-  // commit path never takes a page fault for it.
+  // Room for `keys_max` keys at a load of 3/5 at most. Touches all of its memory at once, so that
+  // the commit path never takes a page fault for it.
   explicit KeyTable(uint32_t keys_max)
       : keys_max_(keys_max),
         mask_(SlotsFor(keys_max) - 1),
         slots_(std::make_unique<Slot[]>(mask_ + 1)) {}
 
-  void Prefetch(const EventHash& hash) const {
-    __builtin_prefetch(&slots_[hash.Low() & mask_]);
-  }
+  void Prefetch(const EventHash& hash) const { __builtin_prefetch(&slots_[hash.Low() & mask_]); }
 
   std::optional<Found> Find(const EventHash& hash) const {
     for (uint64_t at = hash.Low() & mask_;; at = (at + 1) & mask_) {
@@ -41,6 +39,15 @@ class KeyTable {
       const uint64_t lsn = slot.lsn.load(std::memory_order_acquire);
       if (lsn == 0) return std::nullopt;
       if (slot.hash == hash) return Found{slot.payload_hash, Lsn{lsn}};
+    }
+  }
+
+  // Calls key(hash, Found) for every key of the table, in no stated order.
+  template <typename Fn>
+  void ForEach(Fn&& key) const {
+    for (uint64_t at = 0; at <= mask_; ++at) {
+      const uint64_t lsn = slots_[at].lsn.load(std::memory_order_acquire);
+      if (lsn != 0) key(slots_[at].hash, Found{slots_[at].payload_hash, Lsn{lsn}});
     }
   }
 

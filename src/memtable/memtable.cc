@@ -1,8 +1,10 @@
 // Invariants:
 //  1. Row i of the memtable has LSN first_lsn + i; frames are adjacent.
-//  2. A slot, a record and a frame are complete before the store that lets a reader reach them (bucket head,
+//  2. A slot, a record and a frame are complete before the store that lets a reader reach them
+//  (bucket head,
 //     frames_, end_lsn_; all release), and never change afterwards.
-//  3. Every row is in the chain of its account's bucket exactly once; chains run from newer to older.
+//  3. Every row is in the chain of its account's bucket exactly once; chains run from newer to
+//  older.
 #include "memtable/memtable.h"
 
 #define XXH_INLINE_ALL

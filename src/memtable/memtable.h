@@ -1,12 +1,12 @@
-// Memtable: the rows of one stretch of the LSN line in memory, as the records that stand in the log,
-// with their key table.
+// Memtable: the rows of one stretch of the LSN line in memory, as the records that stand in the
+// log, with their key table.
 //
-// All memory is allocated and touched at construction (by whoever prepares it, not by the commit path).
-// Rows of an account are chained through a fixed array of buckets.
+// All memory is allocated and touched at construction (by whoever prepares it, not by the commit
+// path). Rows of an account are chained through a fixed array of buckets.
 //
-// Thread rule: one writer (the committer, or recovery). Any number of readers at the same time, without a
-// lock, as long as they ask only for rows up to an LSN that was published after the rows were appended
-// (View::visible); what is written never moves or changes.
+// Thread rule: one writer (the committer, or recovery). Any number of readers at the same time,
+// without a lock, as long as they ask only for rows up to an LSN that was published after the rows
+// were appended (View::visible); what is written never moves or changes.
 #pragma once
 
 #include <atomic>
@@ -37,13 +37,14 @@ class Memtable {
 
   // --- writer ---
   bool Fits(uint64_t record_bytes, uint64_t rows) const {
-    return record_bytes <= capacity_.record_bytes - record_bytes_ && rows <= capacity_.rows - rows_ &&
+    return record_bytes <= capacity_.record_bytes - record_bytes_ &&
+           rows <= capacity_.rows - rows_ &&
            frames_.load(std::memory_order_relaxed) < capacity_.frames;
   }
   KeyTable& keys() { return keys_; }
-  // The rows of one frame, in order; their keys are inserted apart. The first call fixes first_lsn; then
-  // frames must be adjacent. False if the records do not decode to exactly `rows` (then nothing is
-  // appended). REQUIRES: Fits.
+  // The rows of one frame, in order; their keys are inserted apart. The first call fixes first_lsn;
+  // then frames must be adjacent. False if the records do not decode to exactly `rows` (then
+  // nothing is appended). REQUIRES: Fits.
   bool AppendFrame(Lsn first_lsn, int64_t commit_time_us, ByteSpan records, uint32_t rows);
 
   // --- readers ---
@@ -67,8 +68,8 @@ class Memtable {
     }
   }
 
-  // Calls row(Lsn, const RecordView&) for the account's rows up to `visible`, newest first, until it
-  // returns false.
+  // Calls row(Lsn, const RecordView&) for the account's rows up to `visible`, newest first, until
+  // it returns false.
   template <typename Fn>
   void ForEachOfAccount(std::string_view account_id, Lsn visible, Fn&& row) const {
     uint32_t next = Bucket(account_id).load(std::memory_order_acquire);

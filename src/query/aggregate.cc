@@ -36,7 +36,8 @@ class KeyWriter {
     for (const Field& field : fields_) {
       if (IsBucket(field)) {
         char digits[24];
-        const auto end = std::to_chars(digits, digits + sizeof digits, BucketStartMs(row, field)).ptr;
+        const auto end =
+            std::to_chars(digits, digits + sizeof digits, BucketStartMs(row, field)).ptr;
         Append({digits, static_cast<size_t>(end - digits)});
       } else {
         Append(FieldValue(row, field).value_or(""));
@@ -87,6 +88,7 @@ Result<UsageResult> Aggregate(const View& view, const UsageQuery& query) {
   KeyWriter keys(query.group_by);
   UsageResult result;
   RowView row;
+  auto found = groups.end();
   ForEachRow(view, query.account_id, lsn, [&](Lsn, const RecordView& record, const Memtable&) {
     if (record.disposition == Disposition::kQuarantined && !TALLY_MUTANT("conflict_counted")) {
       return true;
@@ -94,8 +96,10 @@ Result<UsageResult> Aggregate(const View& view, const UsageQuery& query) {
     TALLY_CHECK(DecodeCanonical(record.canonical, &row));  // checked when it entered the memtable
     if (!filter.Matches(row)) return true;
     const std::string_view key = keys.Write(row);
-    auto found = groups.find(key);
-    if (found == groups.end()) found = groups.try_emplace(std::string(key)).first;
+    if (found == groups.end() || found->first != key) {  // neighbours are often of one group
+      found = groups.find(key);
+      if (found == groups.end()) found = groups.try_emplace(std::string(key)).first;
+    }
     found->second.by_kind[static_cast<size_t>(row.kind)].Add(row.quantity);
     ++found->second.count;
     ++result.rows.memory;

@@ -1,6 +1,7 @@
 #include "query/conflicts.h"
 
 #define XXH_INLINE_ALL
+#include <fmt/format.h>
 #include <xxhash.h>
 
 #include "base/check.h"
@@ -18,13 +19,15 @@ uint64_t QueryHash(const ConflictsQuery& query) {
   return XXH3_64bits(text.data(), text.size());
 }
 
-Conflict ToConflict(const View& view, const RowView& row, Lsn lsn, const Memtable& memtable) {
+Result<Conflict> ToConflict(const View& view, const RowView& row, Lsn lsn,
+                            const Memtable& memtable) {
   Conflict conflict;
   conflict.lsn = lsn;
   conflict.event = ToEvent(row, lsn, memtable.CommitTimeMicros(lsn));
-  // The first copy came first, or there would be no conflict.
   const auto original = FindEvent(view, row.account_id, row.event_id, lsn);
-  TALLY_CHECK(original.has_value());
+  if (!original.has_value()) {
+    return Status::Corruption(fmt::format("LSN {} is a conflict without an original", lsn.value));
+  }
   conflict.original_lsn = original->lsn;
   return conflict;
 }
@@ -46,19 +49,23 @@ Result<ConflictsPage> ListConflicts(const View& view, const ConflictsQuery& quer
   ConflictsPage page;
   page.lsn = lsn;
   bool more = false;
+  Status status;
   RowView row;
   for (const auto& memtable : *view.memtables) {
     memtable->ForEachQuarantined(lsn, [&](Lsn at, const RecordView& record) {
-      if (more || at <= after) return;
+      if (more || !status.ok() || at <= after) return;
       TALLY_CHECK(DecodeCanonical(record.canonical, &row));
       if (query.account_id.has_value() && row.account_id != *query.account_id) return;
       if (query.limit.has_value() && page.conflicts.size() == *query.limit) {
         more = true;
         return;
       }
-      page.conflicts.push_back(ToConflict(view, row, at, *memtable));
+      Result<Conflict> conflict = ToConflict(view, row, at, *memtable);
+      status = conflict.status();
+      if (status.ok()) page.conflicts.push_back(*std::move(conflict));
     });
   }
+  TALLY_RETURN_IF_ERROR(status);
   if (more) {
     const Lsn last = page.conflicts.empty() ? after : page.conflicts.back().lsn;
     page.next_cursor = EncodeCursor({lsn, 0, last}, view.incarnation, hash);

@@ -60,7 +60,8 @@ Result<Cursor> DecodeCursor(std::string_view text, uint64_t incarnation, uint64_
   cursor.last_timestamp_ms = in.Fixed<int64_t>();
   cursor.last_lsn = {in.Fixed<uint64_t>()};
   const auto checksum = in.Fixed<uint32_t>();
-  if (version != kVersion || checksum != Checksum(ByteSpan(bytes).first(kBytes - 4))) return invalid;
+  if (version != kVersion || checksum != Checksum(ByteSpan(bytes).first(kBytes - 4)))
+    return invalid;
   if (cursor_incarnation != incarnation) {
     return Status::InvalidArgument(
         "foreign_cursor",

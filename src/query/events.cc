@@ -1,11 +1,12 @@
-// The stream gathers place and time of all matching rows once (16 bytes each), keeps them as a heap, and
-// decodes one event at a time: a page of k out of n costs O(n + k log n).
+// The stream gathers place and time of all matching rows once (16 bytes each), keeps them as a
+// heap, and decodes one event at a time: a page of k out of n costs O(n + k log n).
 #include "query/events.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <algorithm>
+#include <ranges>
 
 #include "base/check.h"
 #include "base/result.h"
@@ -46,10 +47,11 @@ uint64_t QueryHash(const EventsQuery& query) {
 
 class EventStream::Impl {
  public:
-  Impl(const View& view, Lsn lsn, uint64_t query_hash)
-      : view_(view), lsn_(lsn), query_hash_(query_hash) {}
+  // The stream goes on behind `after`.
+  Impl(const View& view, Lsn lsn, uint64_t query_hash, const Place& after)
+      : view_(view), lsn_(lsn), query_hash_(query_hash), last_(after) {}
 
-  void Gather(const EventsQuery& query, const std::optional<Place>& after) {
+  void Gather(const EventsQuery& query) {
     const RowFilter filter(query.from_ms, query.to_ms, query.filters);
     RowView row;
     ForEachRow(view_, query.account_id, lsn_,
@@ -57,9 +59,7 @@ class EventStream::Impl {
                  if (record.disposition == Disposition::kQuarantined) return true;
                  TALLY_CHECK(DecodeCanonical(record.canonical, &row));
                  const Place place{row.timestamp_ms, at};
-                 if ((!after.has_value() || place > *after) && filter.Matches(row)) {
-                   places_.push_back(place);
-                 }
+                 if (place > last_ && filter.Matches(row)) places_.push_back(place);
                  return true;
                });
     std::ranges::make_heap(places_, std::greater<>());
@@ -71,15 +71,15 @@ class EventStream::Impl {
     last_ = places_.back();
     places_.pop_back();
     ++read_;
-    const Memtable& memtable = MemtableOf(last_->lsn);
+    const Memtable& memtable = MemtableOf(last_.lsn);
     RowView row;
-    TALLY_CHECK(DecodeCanonical(memtable.Record(last_->lsn).canonical, &row));
-    return ToEvent(row, last_->lsn, memtable.CommitTimeMicros(last_->lsn));
+    TALLY_CHECK(DecodeCanonical(memtable.Record(last_.lsn).canonical, &row));
+    return ToEvent(row, last_.lsn, memtable.CommitTimeMicros(last_.lsn));
   }
 
   std::string NextCursor() const {
-    if (places_.empty() || !last_.has_value()) return "";
-    return EncodeCursor({lsn_, last_->timestamp_ms, last_->lsn}, view_.incarnation, query_hash_);
+    if (places_.empty()) return "";
+    return EncodeCursor({lsn_, last_.timestamp_ms, last_.lsn}, view_.incarnation, query_hash_);
   }
 
   Lsn lsn() const { return lsn_; }
@@ -87,19 +87,17 @@ class EventStream::Impl {
 
  private:
   const Memtable& MemtableOf(Lsn lsn) const {
-    const auto& all = *view_.memtables;
-    const auto behind = std::ranges::partition_point(all, [&](const auto& memtable) {
-      return !memtable->empty() && memtable->first_lsn() <= lsn;
-    });
-    TALLY_CHECK(behind != all.begin());
-    return **(behind - 1);
+    for (const auto& memtable : std::views::reverse(*view_.memtables)) {
+      if (!memtable->empty() && memtable->first_lsn() <= lsn) return *memtable;
+    }
+    TALLY_CHECK(false);
   }
 
   View view_;
   Lsn lsn_;
   uint64_t query_hash_;
   std::vector<Place> places_;  // a heap, the next one on top
-  std::optional<Place> last_;
+  Place last_;                 // that was read, or behind which the page begins
   uint64_t read_ = 0;
 };
 
@@ -116,7 +114,7 @@ Result<EventStream> ListEvents(const View& view, const EventsQuery& query) {
   TALLY_RETURN_IF_ERROR(RowFilter(query.from_ms, query.to_ms, query.filters).Check());
   TALLY_ASSIGN_OR_RETURN(Lsn lsn, ResolveLsn(view, query.as_of_lsn));
   const uint64_t hash = QueryHash(query);
-  std::optional<Place> after;
+  Place after{INT64_MIN, Lsn{0}};  // before every row
   if (!query.cursor.empty()) {
     TALLY_ASSIGN_OR_RETURN(const Cursor cursor, DecodeCursor(query.cursor, view.incarnation, hash));
     if (query.as_of_lsn.has_value() && *query.as_of_lsn != cursor.as_of) {
@@ -125,8 +123,8 @@ Result<EventStream> ListEvents(const View& view, const EventsQuery& query) {
     TALLY_ASSIGN_OR_RETURN(lsn, ResolveLsn(view, cursor.as_of));
     after = Place{cursor.last_timestamp_ms, cursor.last_lsn};
   }
-  auto impl = std::make_unique<EventStream::Impl>(view, lsn, hash);
-  impl->Gather(query, after);
+  auto impl = std::make_unique<EventStream::Impl>(view, lsn, hash, after);
+  impl->Gather(query);
   return EventStream(std::move(impl));
 }
 

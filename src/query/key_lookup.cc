@@ -23,6 +23,9 @@ std::optional<FoundRow> FindEvent(const View& view, std::string_view account_id,
       CanonicalEventId(record.canonical) != event_id) {
     return std::nullopt;
   }
+  if (view.scope == IdentityScope::kAccount && CanonicalAccountId(record.canonical) != account_id) {
+    return std::nullopt;
+  }
   return found;
 }
 

@@ -18,8 +18,8 @@ struct FoundRow {
 // The row with this key and an LSN of at most `lsn`, if there is one.
 std::optional<FoundRow> FindKey(const View& view, const EventHash& key, Lsn lsn);
 
-// The counted row with this event id (in this account, with scope kAccount). The text is compared, the hash
-// is only the way there.
+// The counted row with this event id (in this account, with scope kAccount). The text is compared,
+// the hash is only the way there.
 std::optional<FoundRow> FindEvent(const View& view, std::string_view account_id,
                                   std::string_view event_id, Lsn lsn);
 

@@ -25,8 +25,8 @@ uint64_t CountConflicts(const View& view, const RowView& event, Lsn lsn) {
 
 }  // namespace
 
-Result<EventLookup> GetEvent(const View& view, std::string_view event_id, std::string_view account_id,
-                             std::optional<Lsn> as_of_lsn) {
+Result<EventLookup> GetEvent(const View& view, std::string_view event_id,
+                             std::string_view account_id, std::optional<Lsn> as_of_lsn) {
   TALLY_ASSIGN_OR_RETURN(const Lsn lsn, ResolveLsn(view, as_of_lsn));
   if (view.scope == IdentityScope::kAccount && account_id.empty()) {
     return Status::InvalidArgument("account_id_required",

@@ -10,7 +10,7 @@
 namespace tallystick {
 
 // See Db::GetEvent.
-Result<EventLookup> GetEvent(const View& view, std::string_view event_id, std::string_view account_id,
-                             std::optional<Lsn> as_of_lsn);
+Result<EventLookup> GetEvent(const View& view, std::string_view event_id,
+                             std::string_view account_id, std::optional<Lsn> as_of_lsn);
 
 }  // namespace tallystick

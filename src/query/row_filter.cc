@@ -18,11 +18,16 @@ struct NamedColumn {
 };
 
 constexpr NamedColumn kColumns[] = {
-    {"account_id", Field::Kind::kAccountId},   {"subscription_id", Field::Kind::kSubscriptionId},
-    {"product_id", Field::Kind::kProductId},   {"meter_id", Field::Kind::kMeterId},
-    {"model_id", Field::Kind::kModelId},       {"source", Field::Kind::kSource},
-    {"unit", Field::Kind::kUnit},              {"kind", Field::Kind::kKind},
-    {"hour_start_ms", Field::Kind::kHourStartMs}, {"day", Field::Kind::kDay},
+    {"account_id", Field::Kind::kAccountId},
+    {"subscription_id", Field::Kind::kSubscriptionId},
+    {"product_id", Field::Kind::kProductId},
+    {"meter_id", Field::Kind::kMeterId},
+    {"model_id", Field::Kind::kModelId},
+    {"source", Field::Kind::kSource},
+    {"unit", Field::Kind::kUnit},
+    {"kind", Field::Kind::kKind},
+    {"hour_start_ms", Field::Kind::kHourStartMs},
+    {"day", Field::Kind::kDay},
 };
 
 constexpr std::string_view kDimensionPrefix = "dimensions.";
@@ -104,8 +109,8 @@ bool RowFilter::Matches(const RowView& row) const {
 Status RowFilter::Check() const {
   for (const Filter& filter : filters_) {
     if (IsBucket(filter.field)) {
-      return Status::InvalidArgument("invalid_filter", "'" + filter.field.Name() +
-                                                           "' is a time bucket; use from and to");
+      return Status::InvalidArgument(
+          "invalid_filter", "'" + filter.field.Name() + "' is a time bucket; use from and to");
     }
   }
   return Status::Ok();

@@ -37,13 +37,14 @@ class RowFilter {
   const std::vector<Filter>& filters_;
 };
 
-// Calls row(Lsn, const RecordView&, const Memtable&) for all rows up to `lsn`, of one account or of all, in no
-// stated order, until it returns false.
+// Calls row(Lsn, const RecordView&, const Memtable&) for all rows up to `lsn`, of one account or of
+// all, in no stated order, until it returns false.
 template <typename Fn>
 void ForEachRow(const View& view, const std::optional<std::string>& account_id, Lsn lsn, Fn&& row) {
   bool go_on = true;
   for (const auto& memtable : *view.memtables) {
-    if (!go_on || memtable->empty() || memtable->first_lsn() > lsn) return;
+    if (memtable->empty()) continue;
+    if (!go_on || memtable->first_lsn() > lsn) return;
     if (account_id.has_value()) {
       memtable->ForEachOfAccount(*account_id, lsn, [&](Lsn at, const RecordView& record) {
         return go_on = row(at, record, *memtable);

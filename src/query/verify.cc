@@ -1,10 +1,11 @@
-// Three independent counts must agree: the rows one by one, the key tables, and the answers of queries.
+// Three independent counts must agree: the rows one by one, the key tables, and the answers of
+// queries.
 #include "query/verify.h"
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
-#include <unordered_map>
 
 #include "base/decimal.h"
 #include "base/result.h"
@@ -38,6 +39,7 @@ class Verifier {
 
   Result<VerifyReport> Run() {
     WalkRows();
+    CountKeys();
     TALLY_RETURN_IF_ERROR(CompareTotals());
     return std::move(report_);
   }
@@ -53,7 +55,8 @@ class Verifier {
   void WalkRows() {
     Lsn next{1};
     for (const auto& memtable : *view_.memtables) {
-      if (memtable->empty() || memtable->first_lsn() > view_.visible) break;
+      if (memtable->empty()) continue;
+      if (memtable->first_lsn() > view_.visible) break;
       if (memtable->first_lsn() != next) {
         Fault("LSN {} is followed by {}", next.value - 1, memtable->first_lsn().value);
       }
@@ -72,22 +75,12 @@ class Verifier {
     }
     const RecordView record = memtable.Record(lsn);
     RowView row;
-    if (!DecodeCanonical(record.canonical, &row)) return Fault("LSN {}: does not decode", lsn.value);
-    EventHash key = IdHash(view_.scope, row.account_id, row.event_id);
-    if (record.disposition == Disposition::kQuarantined) key = ConflictKey(key, record.canonical);
-    const auto found = FindKey(view_, key, view_.visible);
-    if (!found.has_value() || found->lsn != lsn) {
-      Fault("LSN {} (event '{}'): its key leads to {}", lsn.value, row.event_id,
-            found.has_value() ? fmt::format("LSN {}", found->lsn.value) : "nothing");
-    } else if (found->payload_hash != PayloadHash(record.canonical)) {
-      Fault("LSN {} (event '{}'): the key table has another payload hash", lsn.value, row.event_id);
+    if (!DecodeCanonical(record.canonical, &row))
+      return Fault("LSN {}: does not decode", lsn.value);
+    if (!IsCanonical(row, record.canonical)) {
+      Fault("LSN {} (event '{}'): is not in canonical form", lsn.value, row.event_id);
     }
-    for (const auto& other : *view_.memtables) {
-      if (other.get() == &memtable || (found.has_value() && other.get() == found->memtable)) continue;
-      if (other->keys().Find(key).has_value()) {
-        Fault("LSN {} (event '{}'): the key is known twice", lsn.value, row.event_id);
-      }
-    }
+    CheckKey(lsn, memtable, record, row);
     if (record.disposition == Disposition::kQuarantined) {
       ++report_.conflicts;
       if (!FindEvent(view_, row.account_id, row.event_id, lsn).has_value()) {
@@ -95,8 +88,68 @@ class Verifier {
       }
       return;
     }
+    if (row.timestamp_ms == INT64_MAX) return;  // no half-open range reaches it
     totals_[std::string(row.account_id)][std::string(row.meter_id)].Add(row.kind, row.quantity);
     everything_[std::string(row.meter_id)].Add(row.kind, row.quantity);
+  }
+
+  // One event has one encoding: what was decoded must encode to the same bytes.
+  bool IsCanonical(const RowView& row, ByteSpan canonical) {
+    dimensions_.clear();
+    Decoder pairs(row.dimension_bytes);
+    while (pairs.remaining() > 0 && pairs.ok()) {
+      const std::string_view key = pairs.Text();
+      dimensions_.push_back({key, pairs.Text()});
+    }
+    encoded_.clear();
+    EncodeCanonical({.event_id = row.event_id,
+                     .account_id = row.account_id,
+                     .product_id = row.product_id,
+                     .meter_id = row.meter_id,
+                     .subscription_id = row.subscription_id,
+                     .model_id = row.model_id,
+                     .unit = row.unit,
+                     .source = row.source,
+                     .kind = row.kind,
+                     .correction_ref = row.correction_ref,
+                     .timestamp_ms = row.timestamp_ms,
+                     .quantity = row.quantity,
+                     .dimensions = dimensions_},
+                    encoded_);
+    return std::ranges::equal(encoded_, canonical);
+  }
+
+  // The row's key is in the key table of its own memtable, leads to the row, and is in no other.
+  void CheckKey(Lsn lsn, const Memtable& memtable, const RecordView& record, const RowView& row) {
+    EventHash key = IdHash(view_.scope, row.account_id, row.event_id);
+    if (record.disposition == Disposition::kQuarantined) key = ConflictKey(key, record.canonical);
+    const auto found = memtable.keys().Find(key);
+    if (!found.has_value() || found->lsn != lsn) {
+      Fault("LSN {} (event '{}'): its key leads to {}", lsn.value, row.event_id,
+            found.has_value() ? fmt::format("LSN {}", found->lsn.value) : "nothing");
+    } else if (found->payload_hash != PayloadHash(record.canonical)) {
+      Fault("LSN {} (event '{}'): the key table has another payload hash", lsn.value, row.event_id);
+    }
+    for (const auto& other : *view_.memtables) {
+      if (other.get() == &memtable) continue;
+      // A key above the visible LSN may belong to a row that is being committed.
+      const auto again = other->keys().Find(key);
+      if (again.has_value() && again->lsn <= view_.visible) {
+        Fault("LSN {} (event '{}'): its key also leads to LSN {}", lsn.value, row.event_id,
+              again->lsn.value);
+      }
+    }
+  }
+
+  // Together with CheckKey: no key without a row.
+  void CountKeys() {
+    uint64_t keys = 0;
+    for (const auto& memtable : *view_.memtables) {
+      memtable->keys().ForEach([&](const EventHash&, const KeyTable::Found& found) {
+        if (found.lsn <= view_.visible) ++keys;
+      });
+    }
+    if (keys != report_.rows) Fault("there are {} keys for {} rows", keys, report_.rows);
   }
 
   Status CompareTotals() {
@@ -108,7 +161,7 @@ class Verifier {
 
   Status Compare(const std::optional<std::string>& account,
                  const std::map<std::string, Total>& meters) {
-    const std::string who = account.has_value() ? "account '" + *account + "'" : "all accounts";
+    const std::string who = Who(account);
     UsageQuery query{.account_id = account, .from_ms = INT64_MIN, .to_ms = INT64_MAX};
     query.group_by = {Field::Parse("meter_id")};
     query.as_of_lsn = view_.visible;
@@ -134,7 +187,10 @@ class Verifier {
               line.quantity, line.count, net.ToString(), total.count);
       }
     }
-    if (!account.has_value()) return Status::Ok();
+    return CompareListing(account, events);
+  }
+
+  Status CompareListing(const std::optional<std::string>& account, uint64_t events) {
     TALLY_ASSIGN_OR_RETURN(
         EventStream stream,
         ListEvents(view_, {.account_id = account, .from_ms = INT64_MIN, .to_ms = INT64_MAX}));
@@ -144,13 +200,21 @@ class Verifier {
       if (!event.has_value()) break;
       ++listed;
     }
-    if (listed != events) Fault("{}: {} events listed, {} counted", who, listed, events);
+    if (listed != events) {
+      Fault("{}: {} events listed, {} counted", Who(account), listed, events);
+    }
     return Status::Ok();
+  }
+
+  static std::string Who(const std::optional<std::string>& account) {
+    return account.has_value() ? "account '" + *account + "'" : "all accounts";
   }
 
   const View& view_;
   const std::function<void(uint64_t, uint64_t)>& progress_;
   VerifyReport report_;
+  std::vector<Dimension> dimensions_;                           // scratch
+  Bytes encoded_;                                               // scratch
   std::map<std::string, std::map<std::string, Total>> totals_;  // account, meter
   std::map<std::string, Total> everything_;                     // meter
 };

@@ -42,6 +42,16 @@ TEST(FaultFsTest, AShortWriteIsContinued) {
   EXPECT_EQ(*inner.Content("f"), Filled(3 * 4096, 5));
 }
 
+TEST(FaultFsTest, AShortWriteOfLittleMoreThanABlockWritesThatBlock) {
+  SimFs inner;
+  FaultFs fs(inner);
+  fs.Set(Fault{.op = FaultOp::kShortWrite, .at = 0});
+  auto file = fs.Open("f", OpenMode::kCreateNew);
+  auto written = (*file)->WriteAt(0, Filled(5000, 5));
+  ASSERT_TRUE(written.ok());
+  EXPECT_EQ(*written, 4096u);
+}
+
 // Every kind of call fails when it is told to, with the error that it is told.
 TEST(FaultFsTest, EachKindOfCallFailsWithItsError) {
   const auto call = [](FaultFs& fs, FaultOp op) -> Status {
@@ -80,10 +90,10 @@ TEST(FaultFsTest, EachKindOfCallFailsWithItsError) {
         return status;
     }
   };
-  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kOpen, FaultOp::kRead, FaultOp::kWrite,
-                           FaultOp::kSync, FaultOp::kTruncate, FaultOp::kMkdir, FaultOp::kRemove,
-                           FaultOp::kRename, FaultOp::kSyncDir, FaultOp::kList, FaultOp::kExists,
-                           FaultOp::kLock}) {
+  for (const FaultOp op :
+       {FaultOp::kCreate, FaultOp::kOpen, FaultOp::kRead, FaultOp::kWrite, FaultOp::kSync,
+        FaultOp::kTruncate, FaultOp::kMkdir, FaultOp::kRemove, FaultOp::kRename, FaultOp::kSyncDir,
+        FaultOp::kList, FaultOp::kExists, FaultOp::kLock}) {
     for (const int error : {EIO, EDQUOT}) {
       SimFs inner;
       FaultFs fs(inner);

@@ -139,9 +139,9 @@ std::string Report::Json() const {
   const size_t model = cpu.find("model name");
   cpu = model == std::string::npos ? "unknown" : cpu.substr(cpu.find(':', model) + 2, 60);
   cpu = cpu.substr(0, cpu.find('\n'));
-  std::string out = fmt::format(R"({{"commit":"{}","machine":{{"cpu":"{}","cores":{}}},"figures":[)",
-                                commit == nullptr ? "unknown" : commit, cpu,
-                                sysconf(_SC_NPROCESSORS_ONLN));
+  std::string out =
+      fmt::format(R"({{"commit":"{}","machine":{{"cpu":"{}","cores":{}}},"figures":[)",
+                  commit == nullptr ? "unknown" : commit, cpu, sysconf(_SC_NPROCESSORS_ONLN));
   const char* separator = "";
   for (const Figure& f : figures_) {
     out += fmt::format(R"({}{{"name":"{}","value":{:.9g},"unit":"{}","note":"{}"}})", separator,

@@ -1,4 +1,5 @@
-// What the ingest benchmarks share: made-up events, figures of the machine, percentiles, the report.
+// What the ingest benchmarks share: made-up events, figures of the machine, percentiles, the
+// report.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace tallystick::bench {
 
-// Deterministic events of the shape that the published figures use: UUID-like ids, 500 accounts, two
-// meters, four models, one dimension. `Json(i)` is about 321 bytes.
+// Deterministic events of the shape that the published figures use: UUID-like ids, 500 accounts,
+// two meters, four models, one dimension. `Json(i)` is about 321 bytes.
 class EventSource {
  public:
   static constexpr size_t kIdBytes = 36;

@@ -79,9 +79,8 @@ class Load {
     std::vector<size_t> positions;
     for (int i = 0; i < spec_.events_per_request; ++i) {
       size_t id_at;
-      const std::string event =
-          EventSource::Json(index * static_cast<size_t>(spec_.events_per_request) +
-                                static_cast<size_t>(i), &id_at);
+      const std::string event = EventSource::Json(
+          index * static_cast<size_t>(spec_.events_per_request) + static_cast<size_t>(i), &id_at);
       if (i > 0) body += ',';
       positions.push_back(body.size() + id_at);
       body += event;
@@ -120,7 +119,8 @@ class Load {
 
   void Send(size_t index, Connection& c) {
     while (c.sent < c.request.size()) {
-      const ssize_t n = send(c.fd, c.request.data() + c.sent, c.request.size() - c.sent, MSG_NOSIGNAL);
+      const ssize_t n =
+          send(c.fd, c.request.data() + c.sent, c.request.size() - c.sent, MSG_NOSIGNAL);
       if (n < 0) {
         if (errno != EAGAIN) result_.fault = fmt::format("send: {}", std::strerror(errno));
         break;

@@ -1,6 +1,6 @@
-// A load generator for POST /v1/usage/batch over loopback: one thread, non-blocking sockets, requests made
-// by patching ids into a template, so that the client takes as little as possible of the machine it shares
-// with the server.
+// A load generator for POST /v1/usage/batch over loopback: one thread, non-blocking sockets,
+// requests made by patching ids into a template, so that the client takes as little as possible of
+// the machine it shares with the server.
 #pragma once
 
 #include <cstdint>
@@ -15,18 +15,18 @@ struct LoadSpec {
   int events_per_request = 1000;
   double seconds = 5;
   uint64_t first_event = 0;
-  // 0: every connection sends its next request when the answer is there. Else requests a second in all,
-  // evenly spaced; latency counts from the moment that a request was due.
+  // 0: every connection sends its next request when the answer is there. Else requests a second in
+  // all, evenly spaced; latency counts from the moment that a request was due.
   double requests_per_second = 0;
 };
 
 struct LoadResult {
   uint64_t requests = 0;
-  uint64_t events = 0;        // acknowledged as accepted
-  uint64_t next_event = 0;    // the first id that was not used
+  uint64_t events = 0;      // acknowledged as accepted
+  uint64_t next_event = 0;  // the first id that was not used
   double seconds = 0;
   std::vector<double> latency_s;  // of every request
-  std::string fault;          // empty: every answer was 200 and accepted all of its events
+  std::string fault;              // empty: every answer was 200 and accepted all of its events
 };
 
 LoadResult RunLoad(const LoadSpec& spec);

@@ -1,9 +1,10 @@
-// Ingest beside SQLite, in one run: `ingest_bench [--smoke] [--seconds S] [--server PROGRAM] [--dir DIR]`.
+// Ingest beside SQLite, in one run: `ingest_bench [--smoke] [--seconds S] [--server PROGRAM] [--dir
+// DIR]`.
 //
-// SQLite: C API, WAL, synchronous=full, event_id as primary key WITHOUT ROWID, batches of 1,000 in one
-// transaction. Tallystick: the same events, strict, embedded and over HTTP on loopback (the load generator
-// runs on the same machine). Afterwards the server's bill is compared with what was sent: a figure counts
-// only if nothing was lost.
+// SQLite: C API, WAL, synchronous=full, event_id as primary key WITHOUT ROWID, batches of 1,000 in
+// one transaction. Tallystick: the same events, strict, embedded and over HTTP on loopback (the
+// load generator runs on the same machine). Afterwards the server's bill is compared with what was
+// sent: a figure counts only if nothing was lost.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
@@ -61,8 +62,10 @@ double SqliteRate(const Settings& settings) {
   Exec(db, "PRAGMA journal_mode=WAL");
   Exec(db, "PRAGMA synchronous=FULL");
   Exec(db,
-       "CREATE TABLE usage(event_id TEXT PRIMARY KEY, account_id TEXT, product_id TEXT, meter_id TEXT,"
-       " model_id TEXT, ts INTEGER, quantity INTEGER, unit TEXT, source TEXT, dims TEXT) WITHOUT ROWID");
+       "CREATE TABLE usage(event_id TEXT PRIMARY KEY, account_id TEXT, product_id TEXT, meter_id "
+       "TEXT,"
+       " model_id TEXT, ts INTEGER, quantity INTEGER, unit TEXT, source TEXT, dims TEXT) WITHOUT "
+       "ROWID");
   sqlite3_stmt* insert = nullptr;
   TALLY_CHECK(sqlite3_prepare_v2(db, "INSERT OR IGNORE INTO usage VALUES(?,?,?,?,?,?,?,?,?,?)", -1,
                                  &insert, nullptr) == SQLITE_OK);
@@ -161,10 +164,10 @@ double EmbeddedRate(const Settings& settings, uint64_t events, Report& report, c
   const double rate = static_cast<double>(events) / seconds;
   const Percentiles p = PercentilesOf(latency);
   const DbStatus status = db.GetStatus();
-  report.Add(name, rate, "events/s",
-             fmt::format("batch p50 {:.2f} ms p99 {:.2f} ms, {} frames, {} bytes memory an event",
-                         p.p50 * 1e3, p.p99 * 1e3, status.frames_written,
-                         status.memory_bytes / events));
+  report.Add(
+      name, rate, "events/s",
+      fmt::format("batch p50 {:.2f} ms p99 {:.2f} ms, {} frames, {} bytes memory an event",
+                  p.p50 * 1e3, p.p99 * 1e3, status.frames_written, status.memory_bytes / events));
   TALLY_CHECK(db.Close().ok());
   return rate;
 }

@@ -11,7 +11,8 @@
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tallystick;
   // The checksum would keep the fuzzer out: it is made right for the second try.
-  Bytes bytes(reinterpret_cast<const std::byte*>(data), reinterpret_cast<const std::byte*>(data) + size);
+  Bytes bytes(reinterpret_cast<const std::byte*>(data),
+              reinterpret_cast<const std::byte*>(data) + size);
   for (int attempt = 0; attempt < 2; ++attempt) {
     DatabaseId id;
     if (const auto manifest = DecodeManifest(bytes, &id); manifest.ok()) {

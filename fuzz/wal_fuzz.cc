@@ -1,5 +1,5 @@
-// The WAL reader on any bytes: a file header or not, then frames that are or are not. Nothing may be read
-// outside the input, and what is accepted must be what the format says.
+// The WAL reader on any bytes: a file header or not, then frames that are or are not. Nothing may
+// be read outside the input, and what is accepted must be what the format says.
 #include <cstdint>
 #include <cstdlib>
 

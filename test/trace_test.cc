@@ -1,6 +1,6 @@
-// The durability protocol as text: every file operation of small scenarios, in order, against golden files
-// under testdata/traces. A missing sync shows up as a one-line diff in review; TALLY_REWRITE_GOLDEN=1 writes
-// them anew. Each trace must be a path of the protocol's model too.
+// The durability protocol as text: every file operation of small scenarios, in order, against
+// golden files under testdata/traces. A missing sync shows up as a one-line diff in review;
+// TALLY_REWRITE_GOLDEN=1 writes them anew. Each trace must be a path of the protocol's model too.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 

@@ -12,9 +12,9 @@
 namespace tallystick {
 namespace {
 
-constexpr std::string_view kNames[] = {"open",  "create",   "read",  "short read", "write",
-                                       "short write", "sync", "truncate", "mkdir", "remove",
-                                       "rename", "syncdir", "list", "exists", "lock"};
+constexpr std::string_view kNames[] = {"open",        "create",  "read",     "short read", "write",
+                                       "short write", "sync",    "truncate", "mkdir",      "remove",
+                                       "rename",      "syncdir", "list",     "exists",     "lock"};
 static_assert(std::size(kNames) == static_cast<size_t>(FaultOp::kCount));
 
 Status ErrorOf(int error, std::string_view call, const std::string& path) {
@@ -57,7 +57,8 @@ Status FaultFs::Count(FaultOp op, std::string_view call, const std::string& path
 bool FaultFs::CountShort(FaultOp op) { return !Count(op, "short", "").ok(); }
 
 template <typename Call>
-Status FaultFs::CountAndDo(FaultOp op, std::string_view name, const std::string& path, Call&& call) {
+Status FaultFs::CountAndDo(FaultOp op, std::string_view name, const std::string& path,
+                           Call&& call) {
   Status error = Count(op, name, path);
   if (error.ok()) return call();
   if (DoneAnyway()) IgnoreError(call(), "the error that is reported is the injected one");
@@ -79,7 +80,8 @@ class FaultFile final : public File {
     Status status = fs_.Count(FaultOp::kWrite, "write", path());
     if (!status.ok()) {
       const size_t done = fs_.DoneAnyway() ? data.size() : HalfOf(data.size());
-      if (done > 0) IgnoreError(inner_->WriteAt(offset, data.first(done)).status(), "a failing disk");
+      if (done > 0)
+        IgnoreError(inner_->WriteAt(offset, data.first(done)).status(), "a failing disk");
       if (!fs_.DoneAnyway() && fs_.on_failed_sync_) fs_.on_failed_sync_(path());
       return status;
     }
@@ -89,7 +91,8 @@ class FaultFile final : public File {
     return inner_->WriteAt(offset, data);
   }
   Status Sync() override {
-    Status status = fs_.CountAndDo(FaultOp::kSync, "fdatasync", path(), [&] { return inner_->Sync(); });
+    Status status =
+        fs_.CountAndDo(FaultOp::kSync, "fdatasync", path(), [&] { return inner_->Sync(); });
     if (!status.ok() && !fs_.DoneAnyway() && fs_.on_failed_sync_) fs_.on_failed_sync_(path());
     return status;
   }
@@ -126,7 +129,8 @@ Status FaultFs::Rename(const std::string& from, const std::string& to) {
   return CountAndDo(FaultOp::kRename, "rename", from, [&] { return inner_.Rename(from, to); });
 }
 Status FaultFs::SyncDir(const std::string& path) {
-  return CountAndDo(FaultOp::kSyncDir, "fsync directory", path, [&] { return inner_.SyncDir(path); });
+  return CountAndDo(FaultOp::kSyncDir, "fsync directory", path,
+                    [&] { return inner_.SyncDir(path); });
 }
 Result<std::vector<std::string>> FaultFs::List(const std::string& path) {
   TALLY_RETURN_IF_ERROR(Count(FaultOp::kList, "list", path));

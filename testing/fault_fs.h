@@ -15,8 +15,22 @@
 namespace tallystick {
 
 enum class FaultOp : uint8_t {
-  kOpen, kCreate, kRead, kShortRead, kWrite, kShortWrite, kSync, kTruncate, kMkdir, kRemove, kRename,
-  kSyncDir, kList, kExists, kLock, kCount,
+  kOpen,
+  kCreate,
+  kRead,
+  kShortRead,
+  kWrite,
+  kShortWrite,
+  kSync,
+  kTruncate,
+  kMkdir,
+  kRemove,
+  kRename,
+  kSyncDir,
+  kList,
+  kExists,
+  kLock,
+  kCount,
 };
 std::string_view FaultOpName(FaultOp op);
 
@@ -25,9 +39,9 @@ struct Fault {
   uint64_t at = 0;        // the call of this kind, from 0
   bool for_ever = false;  // every later one of this kind too
   int error = 5;          // errno: EIO, ENOSPC, EDQUOT, EMFILE, EROFS, EINVAL (direct I/O refused)
-  // The call does all of its work and reports the error nevertheless: of a failed write, sync, rename,
-  // removal or directory sync nobody knows what the disk has. Without it a failed write leaves its first
-  // half, the others leave nothing.
+  // The call does all of its work and reports the error nevertheless: of a failed write, sync,
+  // rename, removal or directory sync nobody knows what the disk has. Without it a failed write
+  // leaves its first half, the others leave nothing.
   bool done_anyway = false;
 };
 
@@ -46,7 +60,9 @@ class FaultFs final : public FileSystem {
   uint64_t calls(FaultOp op) const { return calls_[static_cast<size_t>(op)]; }
   uint64_t fired() const { return fired_; }  // faults that hit
   // Called for every sync that is made to fail, in place of the sync (SimFs::LoseDirty, say).
-  void SetOnFailedSync(std::function<void(const std::string&)> on) { on_failed_sync_ = std::move(on); }
+  void SetOnFailedSync(std::function<void(const std::string&)> on) {
+    on_failed_sync_ = std::move(on);
+  }
 
   using FileSystem::Open;
   Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode,
@@ -76,8 +92,8 @@ class FaultFs final : public FileSystem {
   std::function<void(const std::string&)> on_failed_sync_;
 };
 
-// Runs `body` with the fault at call 0, 1, 2, ... of `fault.op` until a run in which it does not fire, and gives
-// the number of runs in which it did. `body` gets a FaultFs-ready fault to Set.
+// Runs `body` with the fault at call 0, 1, 2, ... of `fault.op` until a run in which it does not
+// fire, and gives the number of runs in which it did. `body` gets a FaultFs-ready fault to Set.
 uint64_t ForEachFault(Fault fault, const std::function<bool(const Fault&)>& body_and_fired);
 
 }  // namespace tallystick

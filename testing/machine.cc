@@ -95,7 +95,8 @@ void Machine::RunUntilIdle() { env_->executor().RunUntilIdle(); }
 
 void Machine::CrashAfter(uint64_t operations, uint64_t draw) {
   // Each crash point draws its own partial effect, though all begin with one seed.
-  fs_->CrashAt(fs_->operations() + operations - 1, NextSeed() ^ ((operations + (draw << 32)) * 0x9e3779b97f4a7c15));
+  fs_->CrashAt(fs_->operations() + operations - 1,
+               NextSeed() ^ ((operations + (draw << 32)) * 0x9e3779b97f4a7c15));
 }
 
 void Machine::Halt() {

@@ -41,8 +41,8 @@ class Machine {
   Batch MakeBatch(const std::vector<Event>& events);
   void RunUntilIdle();
 
-  // The machine stops in the operation that comes after `operations - 1` more; `draw` chooses among its
-  // partial effects.
+  // The machine stops in the operation that comes after `operations - 1` more; `draw` chooses among
+  // its partial effects.
   void CrashAfter(uint64_t operations, uint64_t draw = 0);
   bool crashed() const { return fs_->crashed(); }
   // The process is gone: nothing that the engine still does reaches a file.

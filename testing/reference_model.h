@@ -56,7 +56,7 @@ class ReferenceModel {
   std::vector<UsageLine> Aggregate(const UsageQuery& query, Lsn lsn) const;
 
   Lsn learned() const { return learned_; }  // all rows up to it were read
-  Lsn said() const { return said_; }                  // the highest LSN ever named
+  Lsn said() const { return said_; }        // the highest LSN ever named
   uint64_t rows_known() const;
   // Without what cannot stay the same: of another database with the same history.
   std::string Digest() const;

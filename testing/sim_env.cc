@@ -14,7 +14,8 @@ uint64_t SeededRandom::Next64() {  // splitmix64
   return x ^ (x >> 31);
 }
 
-Executor::TaskId SimExecutor::Add(std::string_view name, Priority, std::function<StepResult()> step) {
+Executor::TaskId SimExecutor::Add(std::string_view name, Priority,
+                                  std::function<StepResult()> step) {
   const TaskId id = next_id_++;
   tasks_[id] = {std::string(name), std::move(step)};
   return id;
@@ -46,7 +47,8 @@ bool SimExecutor::RunOne(int64_t patience_micros) {
   const TaskId id = ready[random_.Below(ready.size())];
   tasks_[id].runnable = false;
   tasks_[id].at_micros = 0;
-  // The step may wake any task, itself too, and add tasks. Moved and not copied: it may have state of its own.
+  // The step may wake any task, itself too, and add tasks. Moved and not copied: it may have state
+  // of its own.
   std::function<StepResult()> step = std::move(tasks_[id].step);
   const StepResult result = step();
   ++steps_;

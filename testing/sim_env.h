@@ -1,5 +1,5 @@
-// SimEnv: a whole machine under a seed. Virtual time, seeded randomness, and an executor that runs all steps
-// in one thread in a seeded order.
+// SimEnv: a whole machine under a seed. Virtual time, seeded randomness, and an executor that runs
+// all steps in one thread in a seeded order.
 //
 // Thread rule: one thread.
 #pragma once
@@ -24,7 +24,8 @@ class SeededRandom final : public Random {
   uint64_t state_;
 };
 
-// Time stands still but when it is moved. Every reading of the wall clock costs a microsecond, as it does.
+// Time stands still but when it is moved. Every reading of the wall clock costs a microsecond, as
+// it does.
 class SimClock final : public Clock {
  public:
   explicit SimClock(int64_t wall_micros = 1'800'000'000'000'000) : wall_(wall_micros) {}
@@ -50,8 +51,8 @@ class SimExecutor final : public Executor {
   void Wake(TaskId task) override;
   void Remove(TaskId task) override;
 
-  // Runs one runnable step; where none is, moves the clock to the earliest deadline that lies within
-  // `patience_micros` first. False: nothing to do.
+  // Runs one runnable step; where none is, moves the clock to the earliest deadline that lies
+  // within `patience_micros` first. False: nothing to do.
   bool RunOne(int64_t patience_micros = kPatienceMicros);
   // Until nothing is due within the patience. `steps_max` guards against a loop that never rests.
   void RunUntilIdle(uint64_t steps_max = 1'000'000);

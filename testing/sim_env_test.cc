@@ -106,10 +106,11 @@ std::string OrderUnder(uint64_t seed) {
   SimExecutor executor(clock, seed);
   std::string order;
   for (const char name : {'a', 'b', 'c'}) {
-    executor.Add(std::string(1, name), Executor::Priority::kNormal, [&order, name, left = 3]() mutable {
-      order += name;
-      return --left > 0 ? StepResult::Again() : StepResult::Done();
-    });
+    executor.Add(std::string(1, name), Executor::Priority::kNormal,
+                 [&order, name, left = 3]() mutable {
+                   order += name;
+                   return --left > 0 ? StepResult::Again() : StepResult::Done();
+                 });
   }
   executor.RunUntilIdle();
   return order;

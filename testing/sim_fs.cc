@@ -1,6 +1,7 @@
 // Invariants:
 //  1. A node's `disk` side changes only by a sync, a direct write, or Restart(kPowerCut).
-//  2. Entries: `visible` is what a process sees, `durable` what the disk has; `pending` of a directory are the
+//  2. Entries: `visible` is what a process sees, `durable` what the disk has; `pending` of a
+//  directory are the
 //     changes between the two, in order; SyncDir makes them durable.
 //  3. After a crash no operation has an effect until Restart.
 #include "testing/sim_fs.h"
@@ -35,8 +36,9 @@ class SimRandom {
   uint64_t state_;
 };
 
-// What a power cut does to each thing that was not synced. Every cut has a mood, drawn first: when each of
-// forty blocks had its own even chance, all of them lost or all of them kept would never be seen.
+// What a power cut does to each thing that was not synced. Every cut has a mood, drawn first: when
+// each of forty blocks had its own even chance, all of them lost or all of them kept would never be
+// seen.
 class PowerCutDraw {
  public:
   enum class Fate : uint8_t { kOld, kNew, kTorn };
@@ -77,7 +79,9 @@ struct Image {
   std::vector<BlockRef> blocks;
   uint64_t size = 0;
 
-  const Block& At(uint64_t index) const { return index < blocks.size() ? *blocks[index] : *ZeroBlock(); }
+  const Block& At(uint64_t index) const {
+    return index < blocks.size() ? *blocks[index] : *ZeroBlock();
+  }
   void Set(uint64_t index, BlockRef block) {
     if (index >= blocks.size()) blocks.resize(index + 1, ZeroBlock());
     blocks[index] = std::move(block);
@@ -122,19 +126,20 @@ struct Node {
   Image disk;
   std::set<uint64_t> dirty;  // blocks where `now` may reach the disk
   bool size_dirty = false;
-  bool lost_dirty = false;   // a sync failed once
+  bool lost_dirty = false;  // a sync failed once
   // A directory.
   std::map<std::string, uint64_t> visible;
   std::map<std::string, uint64_t> durable;
   struct Change {
     std::string name;
-    uint64_t node = 0;        // 0: the name was removed
+    uint64_t node = 0;         // 0: the name was removed
     std::string renamed_from;  // with a rename: the name that went
   };
   std::vector<Change> pending;
 
   void SyncFile() {
-    for (uint64_t block : dirty) disk.Set(block, now.blocks.size() > block ? now.blocks[block] : ZeroBlock());
+    for (uint64_t block : dirty)
+      disk.Set(block, now.blocks.size() > block ? now.blocks[block] : ZeroBlock());
     if (size_dirty) disk.Resize(now.size);
     dirty.clear();
     size_dirty = false;
@@ -157,9 +162,7 @@ Status Crashed() { return Status(StatusCode::kIoError, "crashed", "the machine h
 }  // namespace
 
 struct SimFs::State {
-  explicit State(uint64_t seed) : random(seed) {
-    nodes[kRoot].is_dir = true;
-  }
+  explicit State(uint64_t seed) : random(seed) { nodes[kRoot].is_dir = true; }
   static constexpr uint64_t kRoot = 1;
 
   std::map<uint64_t, Node> nodes;
@@ -176,7 +179,8 @@ struct SimFs::State {
   bool direct_refused = false;
   std::optional<uint64_t> capacity;
 
-  // Every call begins here. True: the machine stops in this operation, which may take partial effect.
+  // Every call begins here. True: the machine stops in this operation, which may take partial
+  // effect.
   bool Begin() {
     if (crashed) return true;
     if (crash_at.has_value() && operations == *crash_at) {
@@ -296,7 +300,11 @@ void SimFs::State::DropUnreachable() {
 class SimFile final : public File {
  public:
   SimFile(SimFs& fs, std::string path, uint64_t node, bool writable, bool direct)
-      : fs_(fs), path_(std::move(path)), node_(node), writable_(writable), direct_(direct),
+      : fs_(fs),
+        path_(std::move(path)),
+        node_(node),
+        writable_(writable),
+        direct_(direct),
         life_(fs.state_->life) {}
 
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
@@ -339,7 +347,8 @@ class SimFile final : public File {
     if (was_crashed) return Crashed();
     Node& file = node();
     if (file.lost_dirty) ++fs_.state_->retried_syncs;
-    // A sync that the machine stopped in may have done all of its work, or some, which the power cut draws.
+    // A sync that the machine stopped in may have done all of its work, or some, which the power
+    // cut draws.
     if (!stops || fs_.state_->random.OneIn(3)) file.SyncFile();
     return stops ? Crashed() : Status::Ok();
   }
@@ -390,8 +399,8 @@ class SimFile final : public File {
     }
   }
 
-  // A copy into the page cache stops behind some block; of a direct write any blocks may have been in flight.
-  // What of them reaches the disk a power cut decides.
+  // A copy into the page cache stops behind some block; of a direct write any blocks may have been
+  // in flight. What of them reaches the disk a power cut decides.
   void ApplyPartly(uint64_t offset, ByteSpan data) {
     SimRandom& random = fs_.state_->random;
     const uint64_t blocks = (data.size() + kBlockBytes - 1) / kBlockBytes;
@@ -439,9 +448,11 @@ Result<std::unique_ptr<File>> SimFs::Open(const std::string& raw, OpenMode mode,
   if (mode == OpenMode::kCreateNew) {
     if (stops && state_->random.OneIn(2)) return Crashed();
     Node* dir = state_->Dir(ParentPath(path));
-    if (dir == nullptr) return Status::NotFound("not_found", "open " + path + ": no such directory");
+    if (dir == nullptr)
+      return Status::NotFound("not_found", "open " + path + ": no such directory");
     if (node != 0) return Status::FailedPrecondition("exists", "open " + path + ": it exists");
-    if (!state_->HasRoomFor(kBlockBytes)) return Status::NoSpace("open " + path + ": no space left");
+    if (!state_->HasRoomFor(kBlockBytes))
+      return Status::NoSpace("open " + path + ": no space left");
     if (flags.direct_dsync && state_->direct_refused) {
       return Status::InvalidArgument("direct_refused", "open " + path + ": direct I/O is refused");
     }
@@ -465,7 +476,8 @@ Status SimFs::CreateDir(const std::string& raw) {
   if (state_->FindNode(path) == 0) {
     Node* dir = state_->Dir(ParentPath(path));
     if (dir == nullptr) return Status::NotFound("not_found", "mkdir " + path + ": no parent");
-    if (!state_->HasRoomFor(kBlockBytes)) return Status::NoSpace("mkdir " + path + ": no space left");
+    if (!state_->HasRoomFor(kBlockBytes))
+      return Status::NoSpace("mkdir " + path + ": no space left");
     state_->NewEntry(*dir, NameOf(path), true);
   }
   return stops ? Crashed() : Status::Ok();
@@ -547,7 +559,8 @@ Result<std::unique_ptr<FileLock>> SimFs::Lock(const std::string& path) {
   Node* dir = state_->Dir(ParentPath(path));
   if (dir == nullptr) return Status::NotFound("not_found", "lock " + path + ": no such directory");
   if (!dir->visible.contains(NameOf(path))) {
-    if (!state_->HasRoomFor(kBlockBytes)) return Status::NoSpace("lock " + path + ": no space left");
+    if (!state_->HasRoomFor(kBlockBytes))
+      return Status::NoSpace("lock " + path + ": no space left");
     state_->NewEntry(*dir, NameOf(path), false);
   }
   if (!state_->locks.insert(path).second) {

@@ -25,7 +25,8 @@ class SimFsTest : public testing::Test {
     return std::move(file).value();
   }
   // What many different power cuts leave of `path`; none where the name is gone.
-  std::set<std::optional<Bytes>> Outcomes(const std::string& path, CrashKind kind = CrashKind::kPowerCut) {
+  std::set<std::optional<Bytes>> Outcomes(const std::string& path,
+                                          CrashKind kind = CrashKind::kPowerCut) {
     std::set<std::optional<Bytes>> outcomes;
     for (uint64_t seed = 0; seed < 200; ++seed) {
       auto fork = fs_.Clone();
@@ -224,7 +225,8 @@ TEST_F(SimFsTest, ADirectWriteTearsWhenTheCrashFallsInsideIt) {
     fork->Restart(CrashKind::kKill, seed);
     const Bytes visible = *fork->Content("f");
     std::string blocks;
-    for (size_t at = 0; at < visible.size(); at += 4096) blocks += visible[at] == std::byte{2} ? 'n' : 'o';
+    for (size_t at = 0; at < visible.size(); at += 4096)
+      blocks += visible[at] == std::byte{2} ? 'n' : 'o';
     blocks_after_kill.insert(blocks);
     fork->Restart(CrashKind::kPowerCut, seed);
     const Bytes durable = *fork->Content("f");

@@ -1,9 +1,9 @@
-// TraceFs: passes everything through, and writes down what changes something, in order. The durability
-// protocol of a scenario becomes a text, and a missing sync a one-line diff.
+// TraceFs: passes everything through, and writes down what changes something, in order. The
+// durability protocol of a scenario becomes a text, and a missing sync a one-line diff.
 //
 //   mkdir wal                       create wal/000003 direct        write wal/000003 0+4096
-//   sync wal/000003                 truncate wal/000003 8192        rename manifest/000002.tmp manifest/000002
-//   syncdir manifest                remove wal/000002               lock LOCK
+//   sync wal/000003                 truncate wal/000003 8192        rename manifest/000002.tmp
+//   manifest/000002 syncdir manifest                remove wal/000002               lock LOCK
 //
 // Paths are relative to the root that it is given; the root itself is ".", its parent "..".
 // A failed operation ends in " !REASON".

@@ -37,14 +37,14 @@ struct IngestResult {
   explicit IngestResult(Batch b) : batch(std::move(b)) {}
 };
 
-// Called exactly once, from the committer or, on a refusal, from within IngestAsync itself. Must not
-// block and must not call back into the Db except IngestAsync.
+// Called exactly once, from the committer or, on a refusal, from within IngestAsync itself. Must
+// not block and must not call back into the Db except IngestAsync.
 using IngestDone = std::move_only_function<void(Result<IngestResult>)>;
 
 struct DbStatus {
   std::string database_id;  // 32 hex digits
   std::string incarnation;  // 16 hex digits
-  Status ingest;            // ok, or why ingest is refused (log_poisoned, memory_full, no_space, ...)
+  Status ingest;  // ok, or why ingest is refused (log_poisoned, memory_full, no_space, ...)
   bool read_only = false;
   IdentityScope identity_scope = IdentityScope::kGlobal;
   Lsn lsn;
@@ -93,16 +93,16 @@ class Db {
   Batch NewBatch() const;
 
   // Blocks until every event of the batch has its outcome and the accepted ones are durable.
-  // Errors refuse the whole batch, as 503 would (kUnavailable: queue_full, memory_full, log_poisoned;
-  // kNoSpace) or as a mistake (kInvalidArgument: batch_too_large). After an error other than
-  // kInvalidArgument it is unknown whether the events were stored: send them again.
+  // Errors refuse the whole batch, as 503 would (kUnavailable: queue_full, memory_full,
+  // log_poisoned; kNoSpace) or as a mistake (kInvalidArgument: batch_too_large). After an error
+  // other than kInvalidArgument it is unknown whether the events were stored: send them again.
   Result<IngestResult> Ingest(Batch batch);
   void IngestAsync(Batch batch, IngestDone done);
 
   Result<UsageResult> Aggregate(const UsageQuery& query) const;
   Result<EventStream> ListEvents(const EventsQuery& query) const;
-  // With identity scope kAccount, `account_id` is required (kInvalidArgument `account_id_required`).
-  // kNotFound `event_not_found`.
+  // With identity scope kAccount, `account_id` is required (kInvalidArgument
+  // `account_id_required`). kNotFound `event_not_found`.
   Result<EventLookup> GetEvent(std::string_view event_id, std::string_view account_id = {},
                                std::optional<Lsn> as_of_lsn = std::nullopt) const;
   Result<ConflictsPage> ListConflicts(const ConflictsQuery& query) const;

@@ -24,8 +24,8 @@ struct Lsn {
 };
 
 enum class EventKind : uint8_t { kUsage = 0, kCorrection = 1, kRetraction = 2 };
-std::string_view EventKindName(EventKind kind);                        // "Usage", ...
-std::optional<EventKind> EventKindFromName(std::string_view name);     // exact case
+std::string_view EventKindName(EventKind kind);                     // "Usage", ...
+std::optional<EventKind> EventKindFromName(std::string_view name);  // exact case
 
 struct Dimension {
   std::string_view key;
@@ -107,16 +107,16 @@ class Batch {
   Batch& operator=(Batch&&) noexcept;
   ~Batch();
 
-  // Checks shape and format; encodes. `deferred` is a rejection that only applies if the event turns
-  // out not to be known already (an option's rule, such as unknown_field: a resend of a known event
-  // is a duplicate whatever the options say today).
+  // Checks shape and format; encodes. `deferred` is a rejection that only applies if the event
+  // turns out not to be known already (an option's rule, such as unknown_field: a resend of a known
+  // event is a duplicate whatever the options say today).
   void Add(const EventView& event, std::optional<Rejection> deferred = std::nullopt);
 
   // Keeps the place of an event that could not even be read. `event_id` as far as known.
   void AddRejected(std::string_view event_id, Rejection rejection);
 
-  size_t size() const;           // events, rejected ones included
-  size_t encoded_bytes() const;  // what it will need in the log
+  size_t size() const;                            // events, rejected ones included
+  size_t encoded_bytes() const;                   // what it will need in the log
   std::string_view event_id(size_t index) const;  // valid while the batch lives and is not added to
 
  private:

@@ -21,9 +21,10 @@ enum class IdentityScope : uint8_t {
 enum class LogLevel : uint8_t { kInfo, kWarning, kError };
 using LogSink = std::function<void(LogLevel, std::string_view)>;  // called from any thread
 
-// Bounds of ingest, not of the format. A known event is a duplicate even where they refuse it today.
+// Bounds of ingest, not of the format. A known event is a duplicate even where they refuse it
+// today.
 struct EventLimits {
-  uint32_t id_bytes_max = 256;                       // event, account, product, ... ids; 1..65535
+  uint32_t id_bytes_max = 256;                        // event, account, product, ... ids; 1..65535
   int64_t timestamp_ahead_ms_max = 24 * 3600 * 1000;  // beyond now; >= 0
 };
 
@@ -41,7 +42,7 @@ struct OpenOptions {
 
   // A write starts at the earliest this long after the last one started, or when commit_wake_bytes
   // are queued. 0 = at once.
-  uint32_t commit_gap_us = 500;         // 0..1,000,000
+  uint32_t commit_gap_us = 500;  // 0..1,000,000
   uint32_t commit_wake_bytes = 64 << 10;
   uint32_t group_bytes_max = 512 << 10;  // a group closes at this size, or with one larger request
   uint32_t mark_idle_ms = 10;            // queue empty that long: a mark frame is written; >= 1
@@ -51,9 +52,9 @@ struct OpenOptions {
 
   uint64_t memory_bytes_max = 4ull << 30;  // of memtables; beyond: 503 memory_full
 
-  // Sizes that tests make small. A batch is bounded by batch_bytes_max (encoded); one must fit into a
-  // frame, and a frame into a WAL file: Validate() checks it.
-  uint64_t wal_file_bytes = kWalFileBytes;    // multiple of 4 KiB
+  // Sizes that tests make small. A batch is bounded by batch_bytes_max (encoded); one must fit into
+  // a frame, and a frame into a WAL file: Validate() checks it.
+  uint64_t wal_file_bytes = kWalFileBytes;  // multiple of 4 KiB
   uint32_t memtable_rows_max = 314'000;     // rows of one WAL file
   uint32_t batch_events_max = 65'536;
   uint32_t batch_bytes_max = kBatchBytesMax;

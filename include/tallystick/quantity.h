@@ -1,8 +1,8 @@
 // Quantity: an exact decimal, mantissa / 10^scale, as an event carries it.
 //
-// The mantissa is a 128-bit integer and the scale 0..12, without trailing zeros (so 1, 1.0 and 10e-1
-// are one value with one representation, and operator== is equality of value). Every 128-bit integer
-// is legal. Nothing here ever goes through a double.
+// The mantissa is a 128-bit integer and the scale 0..12, without trailing zeros (so 1, 1.0 and
+// 10e-1 are one value with one representation, and operator== is equality of value). Every 128-bit
+// integer is legal. Nothing here ever goes through a double.
 //
 // Thread rule: a value.
 #pragma once

@@ -127,9 +127,9 @@ struct ConflictsQuery {
 };
 
 struct Conflict {
-  Lsn lsn;            // of the quarantined row
-  Event event;        // the copy that was not counted
-  Lsn original_lsn;   // the row that was
+  Lsn lsn;           // of the quarantined row
+  Event event;       // the copy that was not counted
+  Lsn original_lsn;  // the row that was
 };
 
 struct ConflictsPage {

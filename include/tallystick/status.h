@@ -86,7 +86,7 @@ inline void IgnoreError(const Status& /*status*/, const char* /*why*/) {}
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : rep_(std::move(value)) {}                       // NOLINT: implicit on purpose
+  Result(T value) : rep_(std::move(value)) {}  // NOLINT: implicit on purpose
   template <typename U>
     requires(std::is_convertible_v<U &&, T> && !std::is_same_v<std::remove_cvref_t<U>, Result> &&
              !std::is_same_v<std::remove_cvref_t<U>, Status>)

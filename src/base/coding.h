@@ -1,7 +1,9 @@
-// Little-endian integers, LEB128 varints and length-prefixed strings: how all of our bytes are laid out.
+// Little-endian integers, LEB128 varints and length-prefixed strings: how all of our bytes are laid
+// out.
 //
-// Writing appends to a std::string-like buffer or stores at a pointer. Reading goes through Decoder,
-// which is total: it never reads past its span, and once something did not fit it stays failed.
+// Writing appends to a std::string-like buffer or stores at a pointer. Reading goes through
+// Decoder, which is total: it never reads past its span, and once something did not fit it stays
+// failed.
 #pragma once
 
 #include <bit>

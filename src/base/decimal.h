@@ -1,7 +1,8 @@
 // ExactSum: a sum of Quantities that cannot overflow.
 //
-// 256-bit two's complement at scale 12. A quantity is at most 2^127 * 10^12 < 2^167, so 2^64 rows stay
-// below 2^231: no sum inside the engine can overflow, in any order, and addition is associative.
+// 256-bit two's complement at scale 12. A quantity is at most 2^127 * 10^12 < 2^167, so 2^64 rows
+// stay below 2^231: no sum inside the engine can overflow, in any order, and addition is
+// associative.
 #pragma once
 
 #include <array>

@@ -12,24 +12,24 @@ namespace tallystick {
 namespace {
 
 constexpr std::array<std::string_view, 18> kNames = {
-    "ack_before_sync",           // the group is answered and published before its frame is written
-    "sync_skipped",              // an append never syncs
-    "short_write_ignored",       // a short write counts as a whole one
-    "dir_sync_dropped",          // new names are never synced
-    "sync_retried",              // a failed append or sync is tried again instead of poisoning
-    "stale_frame_believed",      // a recycled file keeps its salt
-    "checksum_not_compared",     // a frame's checksum is not looked at
-    "mid_log_truncated",         // a bad frame ends the log, whatever stands behind it
-    "tail_not_rewritten",        // recovery goes on in the old file's place without copying the tail
-    "early_duplicate",           // a duplicate is answered before its original is durable
-    "lsn_reused",                // recovery gives out the last LSN again
-    "mark_after_poison",         // a mark is written to a poisoned log
-    "offered_before_listed",     // a spare is offered before the manifest that lists it is durable
-    "older_manifest_taken",      // a damaged newest manifest is skipped
-    "deleted_before_manifest",   // recovery deletes before its own manifest is durable
-    "conflict_counted",          // a quarantined row is counted
-    "commit_time_goes_back",     // commit times follow the wall clock, also backwards
-    "root_not_synced",           // recovery trusts the names of IDENTITY and folders unsynced
+    "ack_before_sync",          // the group is answered and published before its frame is written
+    "sync_skipped",             // an append never syncs
+    "short_write_ignored",      // a short write counts as a whole one
+    "dir_sync_dropped",         // new names are never synced
+    "sync_retried",             // a failed append or sync is tried again instead of poisoning
+    "stale_frame_believed",     // a recycled file keeps its salt
+    "checksum_not_compared",    // a frame's checksum is not looked at
+    "mid_log_truncated",        // a bad frame ends the log, whatever stands behind it
+    "tail_not_rewritten",       // recovery goes on in the old file's place without copying the tail
+    "early_duplicate",          // a duplicate is answered before its original is durable
+    "lsn_reused",               // recovery gives out the last LSN again
+    "mark_after_poison",        // a mark is written to a poisoned log
+    "offered_before_listed",    // a spare is offered before the manifest that lists it is durable
+    "older_manifest_taken",     // a damaged newest manifest is skipped
+    "deleted_before_manifest",  // recovery deletes before its own manifest is durable
+    "conflict_counted",         // a quarantined row is counted
+    "commit_time_goes_back",    // commit times follow the wall clock, also backwards
+    "root_not_synced",          // recovery trusts the names of IDENTITY and folders unsynced
 };
 
 std::string_view ActiveName() {

@@ -6,10 +6,10 @@
 #define TALLY_CONCAT_INNER(a, b) a##b
 #define TALLY_CONCAT(a, b) TALLY_CONCAT_INNER(a, b)
 
-#define TALLY_RETURN_IF_ERROR(expression)                    \
-  do {                                                       \
-    ::tallystick::Status tally_status = (expression);        \
-    if (!tally_status.ok()) return tally_status;             \
+#define TALLY_RETURN_IF_ERROR(expression)             \
+  do {                                                \
+    ::tallystick::Status tally_status = (expression); \
+    if (!tally_status.ok()) return tally_status;      \
   } while (false)
 
 // TALLY_ASSIGN_OR_RETURN(auto file, fs.Open(...));

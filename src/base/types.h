@@ -1,4 +1,5 @@
-// Strong types for the numbers that must not be confused, and the block size that all log files share.
+// Strong types for the numbers that must not be confused, and the block size that all log files
+// share.
 #pragma once
 
 #include <array>

@@ -1,13 +1,17 @@
 // Invariants:
 //  1. LSNs are dense; a row's LSN is given once, in the order of the log.
 //  2. visible_lsn_ covers only rows whose frame is durable and that are in the memtable.
-//  3. An outcome is answered only when every row that it speaks of is durable: its own, or the original's.
-//     One write is outstanding at most, so that holds for all earlier frames while a group is judged.
-//  4. Keys enter the active memtable's key table when they are judged, before their frame is durable. That
-//     is safe because nobody is answered before it is, readers compare with the visible LSN, and a failed
-//     write poisons the log, after which nothing is judged until reopen.
+//  3. An outcome is answered only when every row that it speaks of is durable: its own, or the
+//  original's.
+//     One write is outstanding at most, so that holds for all earlier frames while a group is
+//     judged.
+//  4. Keys enter the active memtable's key table when they are judged, before their frame is
+//  durable. That
+//     is safe because nobody is answered before it is, readers compare with the visible LSN, and a
+//     failed write poisons the log, after which nothing is judged until reopen.
 //  5. Once the log is poisoned nothing is written to it, no mark either.
-//  6. Behind the last frame of rows a mark follows as soon as the queue is idle, so that rot in it cannot
+//  6. Behind the last frame of rows a mark follows as soon as the queue is idle, so that rot in it
+//  cannot
 //     look like a torn tail.
 #include "engine/committer.h"
 
@@ -52,7 +56,8 @@ Committer::Committer(Env& env, const OpenOptions& options, LogKeeper& keeper, co
 
 std::optional<Status> Committer::Refusal(const Batch& batch) const {
   if (closed_) return Status::FailedPrecondition("closed", "the database is closed");
-  if (batch.size() > options_.batch_events_max || batch.encoded_bytes() > options_.batch_bytes_max) {
+  if (batch.size() > options_.batch_events_max ||
+      batch.encoded_bytes() > options_.batch_bytes_max) {
     return Status::InvalidArgument(
         "batch_too_large",
         fmt::format("a batch of {} events and {} bytes; at most {} events and {} bytes are taken",
@@ -63,8 +68,8 @@ std::optional<Status> Committer::Refusal(const Batch& batch) const {
   if (queue_bytes_ + batch.encoded_bytes() > options_.queue_bytes_max ||
       queue_events_ + batch.size() > options_.queue_events_max) {
     ++readings_.queue_full;
-    return Status::Unavailable("queue_full", fmt::format("{} events wait to be committed; try again",
-                                                         queue_events_));
+    return Status::Unavailable(
+        "queue_full", fmt::format("{} events wait to be committed; try again", queue_events_));
   }
   return std::nullopt;
 }
@@ -79,8 +84,8 @@ void Committer::Submit(Batch batch, IngestDone done) {
       const uint64_t before = queue_bytes_;
       queue_bytes_ += batch.encoded_bytes();
       queue_events_ += batch.size();
-      wake = queue_.empty() || (before < options_.commit_wake_bytes &&
-                                queue_bytes_ >= options_.commit_wake_bytes);
+      wake = queue_.empty() ||
+             (before < options_.commit_wake_bytes && queue_bytes_ >= options_.commit_wake_bytes);
       queue_.push_back({std::move(batch), std::move(done)});
     }
   }
@@ -182,8 +187,7 @@ bool Committer::EnsureRoom(uint64_t record_bytes, uint64_t rows) {
   // A file without frames cannot be ended, but then one request does not fit an empty one.
   const bool has_frames = log_->writer->offset() > kWalHeaderBytes;
   TALLY_CHECK(has_frames);
-  const ListedWalFile ended{log_->writer->number(),
-                            FrameNumber{position_.next_frame.value - 1}};
+  const ListedWalFile ended{log_->writer->number(), FrameNumber{position_.next_frame.value - 1}};
   auto spare = keeper_.TakeSpare(ended);
   if (spare == nullptr) return false;
   sealed_.push_back(log_->memtable);
@@ -468,7 +472,8 @@ void Committer::Drain() {
       break;
     }
   }
-  FailQueue(Status::FailedPrecondition("closed", "the database was closed before this was committed"));
+  FailQueue(
+      Status::FailedPrecondition("closed", "the database was closed before this was committed"));
   frame_done_us_ = INT64_MIN / 2;  // the mark is due now
   if (log_ != nullptr && !poisoned()) WriteMarkIfIdle();
 }

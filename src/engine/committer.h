@@ -1,13 +1,15 @@
 // Committer: the one place where events get their LSN.
 //
 // Requests are queued by any thread; a step takes what is queued, checks every key against the key
-// tables, writes one frame, syncs once, appends to the memtable, publishes the visible LSN, and answers.
-// Check and assignment are one critical section (this task), so the log's order is the truth. It never reads a
-// file.
+// tables, writes one frame, syncs once, appends to the memtable, publishes the visible LSN, and
+// answers. Check and assignment are one critical section (this task), so the log's order is the
+// truth. It never reads a file.
 //
-// Source of the pattern: group commit as in LevelDB's DBImpl::Write (one leader for all that is queued).
+// Source of the pattern: group commit as in LevelDB's DBImpl::Write (one leader for all that is
+// queued).
 //
-// Thread rule: Submit, Ready and the readings from any thread; Step by the executor, never twice at once.
+// Thread rule: Submit, Ready and the readings from any thread; Step by the executor, never twice at
+// once.
 #pragma once
 
 #include <atomic>
@@ -29,11 +31,11 @@ namespace tallystick {
 class Committer {
  public:
   struct Start {
-    WalPosition position;         // of the next frame
+    WalPosition position;  // of the next frame
     int64_t last_commit_time_us = 0;
     bool last_frame_is_data = false;  // it has no successor yet
-    // Until there is a log again the last frame may be in the page cache only, for a power cut to take:
-    // its rows are not visible before.
+    // Until there is a log again the last frame may be in the page cache only, for a power cut to
+    // take: its rows are not visible before.
     uint64_t last_frame_rows = 0;
   };
 
@@ -51,15 +53,16 @@ class Committer {
   StepResult Step();
   void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
 
-  // Refuses everything from now on; what is queued is still committed. Then Drain, when neither this
-  // task nor the keeper's runs any more.
+  // Refuses everything from now on; what is queued is still committed. Then Drain, when neither
+  // this task nor the keeper's runs any more.
   void StopTaking();
   void Drain();
 
   Lsn visible() const { return {visible_lsn_.load(std::memory_order_acquire)}; }
   int64_t newest_commit_us() const { return newest_commit_us_.load(std::memory_order_acquire); }
   bool poisoned() const;
-  // False: recovery has found no space for a new log yet. Everything but the last frame can be read.
+  // False: recovery has found no space for a new log yet. Everything but the last frame can be
+  // read.
   bool has_log() const { return has_log_.load(std::memory_order_acquire); }
 
   struct Readings {

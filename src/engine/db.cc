@@ -1,5 +1,5 @@
-// Db::Impl: an engine of two steps (the committer, the log keeper) over one directory, and the views that
-// reads are answered from.
+// Db::Impl: an engine of two steps (the committer, the log keeper) over one directory, and the
+// views that reads are answered from.
 //
 // Invariants:
 //  1. memtables_ is a list in LSN order that only grows; a memtable is in it before any of its rows
@@ -89,7 +89,8 @@ Result<ReplayResult> Db::Impl::Replay(const RecoveryPlan& plan) {
   auto progress = [&](uint64_t done, uint64_t all) {
     const double seconds = static_cast<double>(env_.clock().MonotonicMicros() - start_us) / 1e6;
     if (all < 100'000) return;  // over before anyone could read it
-    Log(LogLevel::kInfo, fmt::format("replaying the log: {} of {} rows, {:.1f} s", done, all, seconds));
+    Log(LogLevel::kInfo,
+        fmt::format("replaying the log: {} of {} rows, {:.1f} s", done, all, seconds));
   };
   return ReplayLog(env_.fs(), layout_, plan, options_, progress);
 }
@@ -107,7 +108,8 @@ Status Db::Impl::Open() {
   recovery_.recovery_torn_bytes = plan.wal.torn_bytes.size();
 
   Committer::Start start{.position = plan.wal.end, .last_commit_time_us = plan.last_commit_time_us};
-  if (TALLY_MUTANT("lsn_reused") && start.position.next_lsn.value > 1) --start.position.next_lsn.value;
+  if (TALLY_MUTANT("lsn_reused") && start.position.next_lsn.value > 1)
+    --start.position.next_lsn.value;
   start.last_frame_is_data = replay.active != nullptr && !replay.active->empty();
   if (start.last_frame_is_data) {
     start.last_frame_rows = replay.active->end_lsn().value - replay.active->first_lsn().value;
@@ -129,8 +131,7 @@ Status Db::Impl::Open() {
   committer_ = std::make_unique<Committer>(
       env_, options_, *keeper_, start, std::move(sealed),
       [this](const std::shared_ptr<Memtable>& memtable) { AddMemtable(memtable); });
-  recovery_.recovery_ms =
-      static_cast<uint64_t>((env_.clock().MonotonicMicros() - start_us) / 1000);
+  recovery_.recovery_ms = static_cast<uint64_t>((env_.clock().MonotonicMicros() - start_us) / 1000);
   Log(LogLevel::kInfo,
       fmt::format("opened {} at LSN {}: {} WAL frames and {} rows replayed in {} ms", layout_.root,
                   committer_->visible().value, recovery_.recovery_frames, recovery_.recovery_rows,
@@ -139,8 +140,8 @@ Status Db::Impl::Open() {
   return Status::Ok();
 }
 
-// A step may run, and wake the other, before the other is added. That wake is not missed: a task's first
-// step looks at everything.
+// A step may run, and wake the other, before the other is added. That wake is not missed: a task's
+// first step looks at everything.
 void Db::Impl::Start() {
   auto wake_committer = [this] {
     if (committer_task_ != 0) env_.executor().Wake(committer_task_);
@@ -216,9 +217,11 @@ Status Db::Impl::Close() {
   env_.executor().Remove(keeper_task_.exchange(0));
   committer_->Drain();
   lock_.reset();
-  Log(LogLevel::kInfo, fmt::format("closed {} at LSN {}", layout_.root, committer_->visible().value));
-  return committer_->poisoned() ? Status::Unavailable("log_poisoned", "the log failed before the close")
-                                : Status::Ok();
+  Log(LogLevel::kInfo,
+      fmt::format("closed {} at LSN {}", layout_.root, committer_->visible().value));
+  return committer_->poisoned()
+             ? Status::Unavailable("log_poisoned", "the log failed before the close")
+             : Status::Ok();
 }
 
 // --- the public face ---

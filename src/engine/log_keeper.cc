@@ -1,9 +1,12 @@
 // Invariants:
-//  1. A WAL file is in a durable manifest before the committer can get it; a file in no durable manifest is
+//  1. A WAL file is in a durable manifest before the committer can get it; a file in no durable
+//  manifest is
 //     never read.
-//  2. A file is deleted, cut or recycled only when the newest durable manifest does not name it (or ends
+//  2. A file is deleted, cut or recycled only when the newest durable manifest does not name it (or
+//  ends
 //     before what is cut), and no manifest whose outcome is unknown was written after that one.
-//  3. File numbers only go up, over all kinds of file; a manifest whose outcome is unknown has used its.
+//  3. File numbers only go up, over all kinds of file; a manifest whose outcome is unknown has used
+//  its.
 //  4. A prepared file that was not listed yet keeps waiting in pending_; it is not prepared twice.
 #include "engine/log_keeper.h"
 
@@ -113,7 +116,8 @@ void LogKeeper::SaveTornTail() {
     copies.erase(copies.begin());
   }
   const FileNumber number = plan_.wal.files[*plan_.wal.torn_file].listed.number;
-  auto file = fs.Open(JoinPath(layout_.wal_dir, WalFileName(number) + ".torn"), OpenMode::kCreateNew);
+  auto file =
+      fs.Open(JoinPath(layout_.wal_dir, WalFileName(number) + ".torn"), OpenMode::kCreateNew);
   if (file.ok()) IgnoreError(WriteFully(**file, 0, plan_.wal.torn_bytes), "a copy for people");
 }
 
@@ -156,7 +160,8 @@ Result<std::optional<FileNumber>> LogKeeper::UnlistEmptySpare() {
   return spare;
 }
 
-// What the list becomes: files with frames, ended; the one with the last frame, before it; the new one.
+// What the list becomes: files with frames, ended; the one with the last frame, before it; the new
+// one.
 Manifest LogKeeper::TakeOver(const Manifest& from, FileNumber new_file) const {
   const WalPlan& wal = plan_.wal;
   Manifest next = from;
@@ -185,7 +190,8 @@ void LogKeeper::DeleteAndCut(const std::vector<ListedWalFile>& kept) {
   auto remove = [&](const std::string& path) {
     Status status = fs.Remove(path);
     if (!status.ok() && status.code() != StatusCode::kNotFound) {
-      Log(LogLevel::kWarning, "could not remove a file that is no longer needed: " + status.ToString());
+      Log(LogLevel::kWarning,
+          "could not remove a file that is no longer needed: " + status.ToString());
     }
   };
   uint64_t bytes = 0;
@@ -201,7 +207,8 @@ void LogKeeper::DeleteAndCut(const std::vector<ListedWalFile>& kept) {
     const bool moved = listed->end != file.last_frame;  // its last frame went to the new log
     const uint64_t end = moved ? file.last_frame_offset : file.end_offset;
     auto opened = fs.Open(path, OpenMode::kReadWrite);
-    if (opened.ok()) IgnoreError((*opened)->Truncate(end), "only saves space; tried again next time");
+    if (opened.ok())
+      IgnoreError((*opened)->Truncate(end), "only saves space; tried again next time");
     bytes += end;
   }
   for (const std::string& path : plan_.orphans) remove(path);
@@ -250,14 +257,15 @@ Status LogKeeper::PrepareSpare() {
   }
   if (in_use + Memtable::BytesFor(capacity) > options_.memory_bytes_max) {
     return Status::Unavailable(
-        "memory_full", fmt::format("{} bytes of memtables are in use, another would pass the limit of {}",
-                                   in_use, options_.memory_bytes_max));
+        "memory_full",
+        fmt::format("{} bytes of memtables are in use, another would pass the limit of {}", in_use,
+                    options_.memory_bytes_max));
   }
-  TALLY_ASSIGN_OR_RETURN(auto writer,
-                         WalWriter::Prepare(env_.fs(), env_.random(),
-                                            Spec(FileBytesFor(options_, 0)), std::nullopt));
-  pending_ = std::make_unique<LogSlot>(
-      LogSlot{std::move(writer), std::make_shared<Memtable>(capacity)});
+  TALLY_ASSIGN_OR_RETURN(
+      auto writer,
+      WalWriter::Prepare(env_.fs(), env_.random(), Spec(FileBytesFor(options_, 0)), std::nullopt));
+  pending_ =
+      std::make_unique<LogSlot>(LogSlot{std::move(writer), std::make_shared<Memtable>(capacity)});
   MutexLock lock(mutex_);
   readings_.memory_bytes += pending_->memtable->bytes();
   return Status::Ok();
@@ -272,8 +280,8 @@ Status LogKeeper::ListSpare() {
   {
     MutexLock lock(mutex_);
     for (const ListedWalFile& sealed : sealed_) {
-      auto file = std::ranges::find(next.wal_files, sealed.number,
-                                    [](const auto& f) { return f.number; });
+      auto file =
+          std::ranges::find(next.wal_files, sealed.number, [](const auto& f) { return f.number; });
       TALLY_CHECK(file != next.wal_files.end());
       file->end = sealed.end;
     }
@@ -291,8 +299,8 @@ Status LogKeeper::CommitManifest(Manifest next) {
   next.next_number = next_number_;
   next.last_commit_time_us = last_commit_time_us_.load(std::memory_order_relaxed);
   bool renamed = false;
-  TALLY_RETURN_IF_ERROR(WriteManifest(env_.fs(), layout_.manifest_dir, plan_.identity.database_id,
-                                      next, &renamed));
+  TALLY_RETURN_IF_ERROR(
+      WriteManifest(env_.fs(), layout_.manifest_dir, plan_.identity.database_id, next, &renamed));
   manifest_ = std::move(next);
   MutexLock lock(mutex_);
   readings_.wal_files = manifest_.wal_files.size();

@@ -1,12 +1,12 @@
-// LogKeeper: sees to it that the committer always has a WAL file to write to. It is the only writer of
-// manifests and the only one that creates, lists, cuts and deletes files.
+// LogKeeper: sees to it that the committer always has a WAL file to write to. It is the only writer
+// of manifests and the only one that creates, lists, cuts and deletes files.
 //
 //   Establish   recovery's last half: the new log that takes over from the files that were found
 //   Step        in the background: prepare the next file, list it, offer it
 //   TakeSpare   the committer's side: the offered file, or why there is none
 //
-// Thread rule: Establish and Step belong to one task. TakeSpare, SpareStatus and the readings may be called
-// from any thread.
+// Thread rule: Establish and Step belong to one task. TakeSpare, SpareStatus and the readings may
+// be called from any thread.
 #pragma once
 
 #include <atomic>
@@ -36,14 +36,14 @@ class LogKeeper {
   LogKeeper(Env& env, const Layout& layout, const OpenOptions& options, RecoveryPlan plan,
             std::shared_ptr<Memtable> replayed_active, uint64_t memory_in_use);
 
-  // Steps 3 to 5 of recovery.h. After kNoSpace it may be called again (Step does). Once ok, the first
-  // TakeSpare gives the log to go on with.
+  // Steps 3 to 5 of recovery.h. After kNoSpace it may be called again (Step does). Once ok, the
+  // first TakeSpare gives the log to go on with.
   Status Establish();
 
   StepResult Step();
 
-  // Gives the offered file and wakes the keeper to prepare another. `sealed` is the file that the taker
-  // leaves and its last frame. Null: none is there (yet); SpareStatus() says why.
+  // Gives the offered file and wakes the keeper to prepare another. `sealed` is the file that the
+  // taker leaves and its last frame. Null: none is there (yet); SpareStatus() says why.
   std::unique_ptr<LogSlot> TakeSpare(std::optional<ListedWalFile> sealed);
   // ok: a spare is offered or being prepared. Else why none can be had now: kNoSpace, kUnavailable
   // `memory_full` or `log_unavailable`. It is tried again in the background.
@@ -92,9 +92,9 @@ class LogKeeper {
   // Owned by the keeper's task.
   RecoveryPlan plan_;
   std::shared_ptr<Memtable> replayed_active_;
-  Manifest manifest_;      // the newest durable one
+  Manifest manifest_;  // the newest durable one
   uint64_t next_number_;
-  std::unique_ptr<LogSlot> pending_;    // prepared, not durably listed yet
+  std::unique_ptr<LogSlot> pending_;  // prepared, not durably listed yet
   int64_t retry_at_us_ = 0;
 
   mutable Mutex mutex_;

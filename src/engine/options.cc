@@ -40,9 +40,10 @@ Status OpenOptions::Validate() const {
   const uint64_t needed = kWalHeaderBytes + FrameBytes(batch_bytes_max) + kBlockBytes;
   check(wal_file_bytes % kBlockBytes == 0 && wal_file_bytes >= needed &&
             wal_file_bytes <= kWalFileBytesMax,
-        fmt::format("wal_file_bytes is {}, must be a multiple of {} from {} (for a batch of {} bytes) "
-                    "to {}",
-                    wal_file_bytes, kBlockBytes, needed, batch_bytes_max, kWalFileBytesMax));
+        fmt::format(
+            "wal_file_bytes is {}, must be a multiple of {} from {} (for a batch of {} bytes) "
+            "to {}",
+            wal_file_bytes, kBlockBytes, needed, batch_bytes_max, kWalFileBytesMax));
   if (faults.empty()) return Status::Ok();
   return Status::InvalidArgument("invalid_options", faults);
 }

@@ -26,7 +26,8 @@ Result<std::vector<std::string>> ListIfThere(FileSystem& fs, const std::string& 
 }
 
 bool HasNumbered(const std::vector<std::string>& names) {
-  return std::ranges::any_of(names, [](const auto& name) { return LeadingNumber(name).has_value(); });
+  return std::ranges::any_of(names,
+                             [](const auto& name) { return LeadingNumber(name).has_value(); });
 }
 
 Result<Presence> Look(FileSystem& fs, const Layout& layout) {
@@ -83,7 +84,8 @@ Result<uint64_t> NumberAboveAllNames(FileSystem& fs, const Layout& layout, uint6
   return next;
 }
 
-// Numbered files that no manifest names, and temporary ones. Names that are not ours are left alone.
+// Numbered files that no manifest names, and temporary ones. Names that are not ours are left
+// alone.
 Result<std::vector<std::string>> FindOrphans(FileSystem& fs, const Layout& layout,
                                              const Manifest& manifest) {
   std::set<std::string> live;
@@ -126,8 +128,8 @@ Status CreateIfMissing(Env& env, const Layout& layout, IdentityScope scope) {
   bool renamed = false;
   if (!has_identity) {
     const Identity identity{DrawDatabaseId(env.random()), scope};
-    TALLY_RETURN_IF_ERROR(WriteFileAtomic(fs, layout.root, layout.identity,
-                                          EncodeIdentity(identity), &renamed));
+    TALLY_RETURN_IF_ERROR(
+        WriteFileAtomic(fs, layout.root, layout.identity, EncodeIdentity(identity), &renamed));
   }
   TALLY_ASSIGN_OR_RETURN(const Identity identity, LoadIdentity(fs, layout));
   Manifest first;

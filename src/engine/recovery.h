@@ -1,12 +1,14 @@
-// Recovery, first half: look, judge, change nothing. (The second half, which applies a plan, is replay.h
-// for the rows and LogKeeper::Establish for the files.)
+// Recovery, first half: look, judge, change nothing. (The second half, which applies a plan, is
+// replay.h for the rows and LogKeeper::Establish for the files.)
 //
 // The order of the whole, and why a crash at any point of it, or running it twice, gives the same
 // database:
 //   1. plan              read-only
 //   2. replay            memory only
-//   3. copy the last valid frame, the only one that may not be on disk, into a new, unlisted WAL file
-//   4. a manifest that ends the old file before that frame, drops listed files without frames, and lists
+//   3. copy the last valid frame, the only one that may not be on disk, into a new, unlisted WAL
+//   file
+//   4. a manifest that ends the old file before that frame, drops listed files without frames, and
+//   lists
 //      the new one; until it is durable everything from before is still in place
 //   5. only then delete or cut anything
 //   6. serve
@@ -25,9 +27,9 @@ namespace tallystick {
 
 struct RecoveryPlan {
   Identity identity;
-  Manifest manifest;             // the one that counts
+  Manifest manifest;  // the one that counts
   WalPlan wal;
-  uint64_t next_number = 1;      // above every number in any name of the directory
+  uint64_t next_number = 1;          // above every number in any name of the directory
   std::vector<std::string> orphans;  // paths of files that no manifest names; deleted last
   int64_t last_commit_time_us = 0;   // the later of the manifest's and the last frame's
 };

@@ -104,8 +104,8 @@ Memtable::Capacity MemtableCapacity(const OpenOptions& options) {
   Memtable::Capacity capacity;
   capacity.record_bytes = options.wal_file_bytes - kWalHeaderBytes;
   // Small files get small tables.
-  capacity.rows = static_cast<uint32_t>(std::min<uint64_t>(
-      options.memtable_rows_max, capacity.record_bytes / kRecordBytesMin + 1));
+  capacity.rows = static_cast<uint32_t>(
+      std::min<uint64_t>(options.memtable_rows_max, capacity.record_bytes / kRecordBytesMin + 1));
   capacity.frames = static_cast<uint32_t>(capacity.record_bytes / kBlockBytes + 1);
   return capacity;
 }
@@ -118,9 +118,8 @@ Result<ReplayResult> ReplayLog(FileSystem& fs, const Layout& layout, const Recov
   Replayer replayer(plan, options);
   replayer.MakeActive();
   for (const WalFilePlan& file : plan.wal.files) {
-    TALLY_RETURN_IF_ERROR(ReplayWalFile(fs, layout.wal_dir, file, [&](const FrameView& frame) {
-      return replayer.Frame(frame);
-    }));
+    TALLY_RETURN_IF_ERROR(ReplayWalFile(
+        fs, layout.wal_dir, file, [&](const FrameView& frame) { return replayer.Frame(frame); }));
     if (progress) progress(replayer.result().rows, rows_in_all);
   }
   return std::move(replayer.result());

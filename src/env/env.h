@@ -20,9 +20,9 @@
 namespace tallystick {
 
 enum class OpenMode : uint8_t {
-  kRead,            // must exist
-  kReadWrite,       // must exist
-  kCreateNew,       // must not exist; read and write
+  kRead,       // must exist
+  kReadWrite,  // must exist
+  kCreateNew,  // must not exist; read and write
 };
 
 struct OpenFlags {
@@ -75,8 +75,8 @@ class FileSystem {
   // Names in the directory, in any order, without "." and "..".
   virtual Result<std::vector<std::string>> List(const std::string& path) = 0;
   virtual Result<bool> Exists(const std::string& path) = 0;
-  // flock on the file, created if need be. Held by another: kFailedPrecondition `locked`, the message
-  // with the holder's process id as far as known. The file then holds this process's id.
+  // flock on the file, created if need be. Held by another: kFailedPrecondition `locked`, the
+  // message with the holder's process id as far as known. The file then holds this process's id.
   virtual Result<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
 };
 
@@ -96,9 +96,9 @@ class Random {
 // What a step asks for when it returns.
 struct StepResult {
   enum class Kind : uint8_t {
-    kAgain,    // there is more to do now
-    kWait,     // nothing to do until woken, or until `at_micros` (MonotonicMicros) if that is > 0
-    kDone,     // never run again
+    kAgain,  // there is more to do now
+    kWait,   // nothing to do until woken, or until `at_micros` (MonotonicMicros) if that is > 0
+    kDone,   // never run again
   };
   Kind kind = Kind::kWait;
   int64_t at_micros = 0;
@@ -109,9 +109,9 @@ struct StepResult {
   static StepResult Done() { return {Kind::kDone, 0}; }
 };
 
-// Runs components. A component is a step: a function that does one bounded piece of work. No component
-// owns a thread or a loop; production gives each step a thread of its own, a test runs all steps of an
-// engine in one thread in a seeded order.
+// Runs components. A component is a step: a function that does one bounded piece of work. No
+// component owns a thread or a loop; production gives each step a thread of its own, a test runs
+// all steps of an engine in one thread in a seeded order.
 class Executor {
  public:
   using TaskId = uint64_t;  // > 0
@@ -119,8 +119,10 @@ class Executor {
 
   virtual ~Executor() = default;
   // The step is called soon, never by two threads at once.
-  virtual TaskId Add(std::string_view name, Priority priority, std::function<StepResult()> step) = 0;
-  // The task's step will be called at least once after this call began. Cheap; never blocks on a step.
+  virtual TaskId Add(std::string_view name, Priority priority,
+                     std::function<StepResult()> step) = 0;
+  // The task's step will be called at least once after this call began. Cheap; never blocks on a
+  // step.
   virtual void Wake(TaskId task) = 0;
   // Returns when the step is not running and never will again. Not from within a step.
   virtual void Remove(TaskId task) = 0;
@@ -146,9 +148,10 @@ Status ReadFully(File& file, uint64_t offset, std::span<std::byte> out);
 Status WriteFully(File& file, uint64_t offset, ByteSpan data);
 // The whole file; kCorruption if it is larger than `bytes_max`.
 Result<Bytes> ReadWholeFile(FileSystem& fs, const std::string& path, uint64_t bytes_max);
-// Writes `path`.tmp, syncs it, renames it to `path`, syncs `dir` (which holds it). On failure before
-// the rename the temporary file is removed and *renamed is false; from the rename on, *renamed is true
-// and on an error the outcome is unknown: either the old or the new content may be found later.
+// Writes `path`.tmp, syncs it, renames it to `path`, syncs `dir` (which holds it). On failure
+// before the rename the temporary file is removed and *renamed is false; from the rename on,
+// *renamed is true and on an error the outcome is unknown: either the old or the new content may be
+// found later.
 Status WriteFileAtomic(FileSystem& fs, const std::string& dir, const std::string& path,
                        ByteSpan content, bool* renamed);
 // fs.SyncDir: makes the names in `dir` durable. All of the engine goes through here.

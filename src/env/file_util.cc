@@ -38,7 +38,8 @@ Result<Bytes> ReadWholeFile(FileSystem& fs, const std::string& path, uint64_t by
   TALLY_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kRead));
   TALLY_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   if (size > bytes_max) {
-    return Status::Corruption(path + ": " + std::to_string(size) + " bytes are more than any such file has (" +
+    return Status::Corruption(path + ": " + std::to_string(size) +
+                              " bytes are more than any such file has (" +
                               std::to_string(bytes_max) + ")");
   }
   Bytes bytes(size);

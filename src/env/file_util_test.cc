@@ -101,15 +101,15 @@ TEST_F(FileUtilTest, AnAtomicWriteReplacesALeftoverTemporaryFile) {
   EXPECT_EQ(ContentOf("d/f"), "new");
 }
 
-// With each call failing in turn: before the rename nothing changed and no temporary file is left; a
-// caller that is told "not renamed" can rely on the old content, whatever crash follows.
+// With each call failing in turn: before the rename nothing changed and no temporary file is left;
+// a caller that is told "not renamed" can rely on the old content, whatever crash follows.
 TEST_F(FileUtilTest, AFailedAtomicWriteSaysWhetherTheOldContentIsCertain) {
   bool renamed = false;
   ASSERT_TRUE(WriteAtomic("old", &renamed).ok());
   ASSERT_TRUE(disk_.SyncDir(".").ok());
   uint64_t failed = 0;
-  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kSync, FaultOp::kRename,
-                           FaultOp::kSyncDir}) {
+  for (const FaultOp op :
+       {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kSync, FaultOp::kRename, FaultOp::kSyncDir}) {
     failed += ForEachFault({.op = op, .error = EIO}, [&](const Fault& fault) {
       auto fork = disk_.Clone();
       FaultFs faults(*fork);

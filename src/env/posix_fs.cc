@@ -75,7 +75,8 @@ class PosixFile final : public File {
         [&] { return pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset)); });
     if (n >= 0) return static_cast<size_t>(n);
     if (direct_ && (errno == EINVAL || errno == EOPNOTSUPP)) {
-      return Status::InvalidArgument("direct_refused", "write " + path_ + ": direct I/O is refused");
+      return Status::InvalidArgument("direct_refused",
+                                     "write " + path_ + ": direct I/O is refused");
     }
     return ErrnoStatus("write", At(offset), errno);
   }

@@ -91,7 +91,8 @@ std::string CheckManifest(const Manifest& m) {
       continue;
     }
     if (open) return fmt::format("WAL file {} is ended behind an open one", file.number.value);
-    if (*file.end <= end) return fmt::format("WAL file {} ends before it begins", file.number.value);
+    if (*file.end <= end)
+      return fmt::format("WAL file {} ends before it begins", file.number.value);
     end = *file.end;
   }
   for (const ListedOther& other : m.others) {
@@ -134,9 +135,8 @@ Bytes EncodeManifest(const Manifest& m, const DatabaseId& database_id) {
 }
 
 Result<Manifest> DecodeManifest(ByteSpan bytes, DatabaseId* database_id) {
-  TALLY_ASSIGN_OR_RETURN(
-      const ByteSpan body,
-      Unwrap(bytes, kManifestMagic, kManifestFormatVersion, "manifest"));
+  TALLY_ASSIGN_OR_RETURN(const ByteSpan body,
+                         Unwrap(bytes, kManifestMagic, kManifestFormatVersion, "manifest"));
   Decoder in(body);
   Manifest m;
   database_id->bytes = in.Fixed<std::array<uint8_t, 16>>();
@@ -188,9 +188,10 @@ Bytes EncodeIdentity(const Identity& identity) {
 }
 
 Result<Identity> DecodeIdentity(ByteSpan bytes) {
-  TALLY_ASSIGN_OR_RETURN(const ByteSpan body, Unwrap(bytes, kIdentityMagic, kIdentityFormatVersion,
-                                                     "IDENTITY file"));
-  if (bytes.size() != kIdentityBytes) return Status::Corruption("the IDENTITY file's size is wrong");
+  TALLY_ASSIGN_OR_RETURN(const ByteSpan body,
+                         Unwrap(bytes, kIdentityMagic, kIdentityFormatVersion, "IDENTITY file"));
+  if (bytes.size() != kIdentityBytes)
+    return Status::Corruption("the IDENTITY file's size is wrong");
   Decoder in(body);
   Identity identity;
   identity.database_id.bytes = in.Fixed<std::array<uint8_t, 16>>();
@@ -216,8 +217,8 @@ Result<Manifest> LoadOne(FileSystem& fs, const std::string& path, FileNumber num
     return Status::Corruption(path + ": the file belongs to database " + found_id.ToHex());
   }
   if (manifest->number != number) {
-    return Status::Corruption(fmt::format("{}: the file says that its number is {}", path,
-                                          manifest->number.value));
+    return Status::Corruption(
+        fmt::format("{}: the file says that its number is {}", path, manifest->number.value));
   }
   return manifest;
 }

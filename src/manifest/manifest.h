@@ -1,9 +1,9 @@
-// The manifest: a whole snapshot of what the database is made of, one file a change; the highest number
-// counts. docs/formats/manifest.md has the byte table.
+// The manifest: a whole snapshot of what the database is made of, one file a change; the highest
+// number counts. docs/formats/manifest.md has the byte table.
 //
-// If the highest-numbered manifest does not verify, that is corruption: nothing ever steps back to an
-// older one, because the log that the older one needs may be gone. The last ten are kept for people and
-// for repair; they pin no file.
+// If the highest-numbered manifest does not verify, that is corruption: nothing ever steps back to
+// an older one, because the log that the older one needs may be gone. The last ten are kept for
+// people and for repair; they pin no file.
 //
 // Thread rule: values and free functions; one writer at a time (the log keeper).
 #pragma once
@@ -32,7 +32,8 @@ struct Identity {
   IdentityScope scope = IdentityScope::kGlobal;
 };
 
-// A live segment: rows first_lsn..last_lsn. (Nothing writes segments yet; format 1 has their place.)
+// A live segment: rows first_lsn..last_lsn. (Nothing writes segments yet; format 1 has their
+// place.)
 struct ListedSegment {
   FileNumber number;
   Lsn first_lsn;
@@ -51,13 +52,13 @@ struct ListedOther {
 };
 
 struct Manifest {
-  FileNumber number;        // its own
+  FileNumber number;         // its own
   uint64_t incarnation = 0;  // 64 random bits, drawn at creation, restore and repair
-  Lsn flushed_lsn;          // segments hold exactly the rows 1..flushed_lsn
+  Lsn flushed_lsn;           // segments hold exactly the rows 1..flushed_lsn
   uint64_t next_number = 1;  // above every file number ever given out
   int64_t last_commit_time_us = 0;
-  FrameNumber first_frame{1};  // the first frame of the listed WAL files
-  std::vector<ListedSegment> segments;  // in LSN order
+  FrameNumber first_frame{1};            // the first frame of the listed WAL files
+  std::vector<ListedSegment> segments;   // in LSN order
   std::vector<ListedWalFile> wal_files;  // in frame order
   std::vector<ListedOther> others;
   Bytes control_effects;  // of dropped WAL files' control records; empty, there are none yet
@@ -76,12 +77,14 @@ Result<Identity> DecodeIdentity(ByteSpan bytes);  // total
 std::string ManifestFileName(FileNumber number);  // "000007"
 
 // The manifest that counts. kNotFound where the folder holds none.
-Result<Manifest> LoadManifest(FileSystem& fs, const std::string& dir, const DatabaseId& database_id);
+Result<Manifest> LoadManifest(FileSystem& fs, const std::string& dir,
+                              const DatabaseId& database_id);
 
-// Makes manifest.number the one that counts: temporary file, sync, rename, directory sync. On a failure
-// before the rename nothing has changed (*renamed false). From the rename on the outcome is unknown
-// (*renamed true): no file that it or its predecessor names may be deleted or recycled until a manifest
-// with a higher number is durable.
+// Makes manifest.number the one that counts: temporary file, sync, rename, directory sync. On a
+// failure before the rename nothing has changed (*renamed false). From the rename on the outcome is
+// unknown
+// (*renamed true): no file that it or its predecessor names may be deleted or recycled until a
+// manifest with a higher number is durable.
 Status WriteManifest(FileSystem& fs, const std::string& dir, const DatabaseId& database_id,
                      const Manifest& manifest, bool* renamed);
 

@@ -1,5 +1,5 @@
-// BatchBuilder: what is behind the public Batch. The records stand one after another exactly as they
-// will stand in a WAL frame, so that the committer copies runs of them with one memcpy.
+// BatchBuilder: what is behind the public Batch. The records stand one after another exactly as
+// they will stand in a WAL frame, so that the committer copies runs of them with one memcpy.
 //
 // Thread rule: one thread at a time.
 #pragma once
@@ -28,7 +28,8 @@ class BatchBuilder {
     int64_t timestamp_ms = 0;
     uint32_t offset = 0;  // of the record in records()
     uint32_t bytes = 0;   // of the record; 0 if rejected outright
-    uint32_t rejection = kNoRejection;  // index into rejections(); with bytes > 0 it is a deferred one
+    uint32_t rejection =
+        kNoRejection;  // index into rejections(); with bytes > 0 it is a deferred one
     bool rejected() const { return bytes == 0; }
   };
 

@@ -1,6 +1,6 @@
-// What an event must be like to be taken. Two kinds of rule, because of their order: shape comes before
-// identity (an event that breaks it cannot be looked up), options come after (a known event is a
-// duplicate, whatever an option or the clock says today).
+// What an event must be like to be taken. Two kinds of rule, because of their order: shape comes
+// before identity (an event that breaks it cannot be looked up), options come after (a known event
+// is a duplicate, whatever an option or the clock says today).
 #pragma once
 
 #include <optional>

@@ -4,8 +4,8 @@
 //                  u32 account length, account id, event id
 //   payload_hash   XXH3-64 of the canonical bytes (row.h)
 //   conflict key   first 16 bytes of BLAKE3 in derive-key mode (context kConflictKeyContext) of
-//                  id_hash and the canonical bytes: the key under which a quarantined row is kept, which no
-//                  event id can be made to equal
+//                  id_hash and the canonical bytes: the key under which a quarantined row is kept,
+//                  which no event id can be made to equal
 #pragma once
 
 #include <cstdint>

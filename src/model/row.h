@@ -1,9 +1,9 @@
 // The canonical encoding of an event, and the record that wraps it in a WAL frame and a memtable.
 //
-// Canonical bytes are a pure function of an event's payload (everything but the server's stamp), and
-// payload_hash is XXH3-64 of exactly these bytes. One event has one encoding: dimensions sorted by key,
-// quantity normalised, shortest varints. A field added later contributes bytes only when present, so
-// that old duplicates stay duplicates. docs/formats/row.md has the byte table:
+// Canonical bytes are a pure function of an event's payload (everything but the server's stamp),
+// and payload_hash is XXH3-64 of exactly these bytes. One event has one encoding: dimensions sorted
+// by key, quantity normalised, shortest varints. A field added later contributes bytes only when
+// present, so that old duplicates stay duplicates. docs/formats/row.md has the byte table:
 //
 //   u8   kind                 0 Usage, 1 Correction, 2 Retraction
 //   u8   quantity scale       0..12
@@ -65,12 +65,12 @@ struct RecordView {
   ByteSpan canonical;
 };
 
-// Appends the canonical bytes. The event must have passed CheckEventShape (event_check.h); dimensions
-// in any order.
+// Appends the canonical bytes. The event must have passed CheckEventShape (event_check.h);
+// dimensions in any order.
 void EncodeCanonical(const EventView& event, Bytes& out);
 
-// Total: any bytes give a row or false. True only for bytes that EncodeCanonical could have produced
-// (apart from limits of ingest, which a format does not have).
+// Total: any bytes give a row or false. True only for bytes that EncodeCanonical could have
+// produced (apart from limits of ingest, which a format does not have).
 bool DecodeCanonical(ByteSpan canonical, RowView* row);
 
 // Reads one record off the front of `decoder`; total.

@@ -3,10 +3,11 @@
 //   block 0        file header: magic, version, database id, number, salt, checksum of the block
 //   block 1...     frames, each on a block border, padded with zeros to the next
 //
-// A frame is valid if and only if its header carries its file's salt, its length stays in the file, and
-// its checksum (XXH3-64 over everything behind the checksum, padding included) is right. A valid frame of
-// an unknown type was written by a newer version: it is refused, never taken for a torn tail. The salt is drawn anew whenever a file is prepared, so a frame left behind by the file's earlier
-// life is never valid.
+// A frame is valid if and only if its header carries its file's salt, its length stays in the file,
+// and its checksum (XXH3-64 over everything behind the checksum, padding included) is right. A
+// valid frame of an unknown type was written by a newer version: it is refused, never taken for a
+// torn tail. The salt is drawn anew whenever a file is prepared, so a frame left behind by the
+// file's earlier life is never valid.
 #pragma once
 
 #include <cstdint>

@@ -24,7 +24,8 @@ Bytes FrameOf(size_t payload_bytes, uint32_t rows = 1) {
   header.payload_bytes = static_cast<uint32_t>(payload_bytes);
   header.rows = rows;
   Bytes frame(FrameBytes(payload_bytes), std::byte{0xee});
-  for (size_t i = 0; i < payload_bytes; ++i) frame[kFrameHeaderBytes + i] = static_cast<std::byte>(i);
+  for (size_t i = 0; i < payload_bytes; ++i)
+    frame[kFrameHeaderBytes + i] = static_cast<std::byte>(i);
   SealFrame(header, frame);
   return frame;
 }

@@ -56,7 +56,8 @@ void PrintText(const WalFileHeader& header, const std::vector<FrameLine>& frames
 void PrintJson(const WalFileHeader& header, const std::vector<FrameLine>& frames, uint64_t end,
                std::string_view ending, std::string* out) {
   auto to = std::back_inserter(*out);
-  fmt::format_to(to, R"({{"database_id":"{}","end":{{"offset":{},"what":"{}"}},"format":{},"frames":[)",
+  fmt::format_to(to,
+                 R"({{"database_id":"{}","end":{{"offset":{},"what":"{}"}},"format":{},"frames":[)",
                  header.database_id.ToHex(), end, ending, kWalFormatVersion);
   const char* separator = "";
   for (const auto& [frame, rows_good] : frames) {
@@ -68,7 +69,10 @@ void PrintJson(const WalFileHeader& header, const std::vector<FrameLine>& frames
                    h.payload_bytes, h.rows, rows_good, TypeName(h.type));
     separator = ",";
   }
-  fmt::format_to(to, R"(],"number":{},"salt":"{:016x}"}})" "\n", header.number.value, header.salt);
+  fmt::format_to(to,
+                 R"(],"number":{},"salt":"{:016x}"}})"
+                 "\n",
+                 header.number.value, header.salt);
 }
 
 }  // namespace
@@ -98,8 +102,8 @@ Status InspectWal(FileSystem& fs, const std::string& path, bool json, std::strin
   const TailVerdict verdict =
       ClassifyTail({.salt = view.SaltAt(at), .valid_behind = view.FindFrame(at).has_value()});
   if (IsCorruption(verdict) && status.ok()) {
-    status = Status::Corruption(
-        fmt::format("{} at offset {}: {}", path, at, TailVerdictText(verdict)));
+    status =
+        Status::Corruption(fmt::format("{} at offset {}: {}", path, at, TailVerdictText(verdict)));
   }
   (json ? PrintJson : PrintText)(*header, frames, at, TailVerdictText(verdict), out);
   return status;

@@ -25,9 +25,7 @@ bool IsNext(const FrameHeader& header, const WalPosition& position) {
 }
 
 WalPosition After(const FrameHeader& header) {
-  return {{header.number.value + 1},
-          {header.first_lsn.value + header.rows},
-          header.commit_time_us};
+  return {{header.number.value + 1}, {header.first_lsn.value + header.rows}, header.commit_time_us};
 }
 
 Result<LoadedFile> Load(FileSystem& fs, const std::string& path, const DatabaseId& database_id,
@@ -50,8 +48,8 @@ Result<LoadedFile> Load(FileSystem& fs, const std::string& path, const DatabaseI
   return LoadedFile{std::move(bytes).value(), header->salt};
 }
 
-// One pass over the listed files. The run of good frames goes from file to file; where it stops in an
-// open file, the later files are evidence.
+// One pass over the listed files. The run of good frames goes from file to file; where it stops in
+// an open file, the later files are evidence.
 class Planner {
  public:
   Planner(FileSystem& fs, const std::string& dir, const DatabaseId& database_id,
@@ -80,8 +78,8 @@ class Planner {
     out.verdict = ClassifyTail(evidence);
     if (IsCorruption(out.verdict)) {
       return Status::Corruption(At(Path(index), out.end_offset) + " (frame " +
-                                std::to_string(plan_.end.next_frame.value) + " was due): " +
-                                std::string(TailVerdictText(out.verdict)));
+                                std::to_string(plan_.end.next_frame.value) +
+                                " was due): " + std::string(TailVerdictText(out.verdict)));
     }
     if (out.verdict == TailVerdict::kTornTail) KeepTorn(file.bytes, index, out.end_offset);
     return Status::Ok();
@@ -171,7 +169,8 @@ Status ReplayWalFile(FileSystem& fs, const std::string& dir, const WalFilePlan& 
   for (uint64_t i = 0; i < plan.frames; ++i) {
     const auto found = view.FrameAt(offset);
     if (!found.has_value() || found->header.number.value != plan.first_frame.value + i) {
-      return Status::Corruption(At(path, offset) + ": a frame that was good when planned is not now");
+      return Status::Corruption(At(path, offset) +
+                                ": a frame that was good when planned is not now");
     }
     Status status = frame(*found);
     if (!status.ok()) return status.WithContext(At(path, offset));

@@ -1,6 +1,7 @@
 // Reading the log at start: what the listed files hold, in order, and how the log ends.
 //
-// PlanWal reads and judges, and changes nothing; ReplayWalFile reads a judged file again, frame by frame.
+// PlanWal reads and judges, and changes nothing; ReplayWalFile reads a judged file again, frame by
+// frame.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +39,8 @@ struct WalFilePlan {
 struct WalPlan {
   std::vector<WalFilePlan> files;  // as listed
   WalPosition end;                 // what the next frame to be written must carry
-  // The last valid frame: the only one that may not be on disk. Whole bytes; empty if there is none.
+  // The last valid frame: the only one that may not be on disk. Whole bytes; empty if there is
+  // none.
   Bytes last_frame;
   size_t last_frame_file = 0;  // index into files
   // Set where a torn tail was found: files[torn_file] from its end_offset on.
@@ -47,9 +49,11 @@ struct WalPlan {
 };
 
 inline constexpr uint64_t kTornCopyBytesMax = 1 << 20;
-inline constexpr uint64_t kWalFileBytesMax = 1ull << 30;  // above any option; a larger file is foreign
+inline constexpr uint64_t kWalFileBytesMax = 1ull
+                                             << 30;  // above any option; a larger file is foreign
 
-// kCorruption names file and offset; kIoError passes through (an I/O error is never the end of a log).
+// kCorruption names file and offset; kIoError passes through (an I/O error is never the end of a
+// log).
 Result<WalPlan> PlanWal(FileSystem& fs, const std::string& dir, const DatabaseId& database_id,
                         std::span<const ListedWalFile> list, const WalPosition& start);
 

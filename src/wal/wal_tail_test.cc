@@ -30,7 +30,8 @@ TEST(WalTail, EveryEvidenceMatchesExactlyOneRow) {
   EXPECT_EQ(enumerated, 96);
 }
 
-// The rule of the log in words, apart from the table: what was acknowledged is never taken for a tail.
+// The rule of the log in words, apart from the table: what was acknowledged is never taken for a
+// tail.
 TEST(WalTail, NothingIsDroppedInFrontOfValidFramesOrBeforeAListedEnd) {
   ForAllEvidence([](const TailEvidence& e) {
     const TailVerdict verdict = ClassifyTail(e);
@@ -41,7 +42,8 @@ TEST(WalTail, NothingIsDroppedInFrontOfValidFramesOrBeforeAListedEnd) {
       EXPECT_EQ(verdict, e.salt ? TailVerdict::kTornTail : TailVerdict::kCleanEnd);
     }
     if (e.end_listed) {
-      EXPECT_EQ(verdict, e.end_reached ? TailVerdict::kListedEnd : TailVerdict::kListedFrameMissing);
+      EXPECT_EQ(verdict,
+                e.end_reached ? TailVerdict::kListedEnd : TailVerdict::kListedFrameMissing);
     }
   });
 }

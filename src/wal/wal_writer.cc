@@ -60,8 +60,9 @@ Result<WalFileHeader> ReadHeader(File& file) {
   return DecodeWalFileHeader(block.span());
 }
 
-Result<std::unique_ptr<WalWriter>> PrepareAt(FileSystem& fs, Random& random, const WalFileSpec& spec,
-                                             const std::string& path, bool recycled, bool direct) {
+Result<std::unique_ptr<WalWriter>> PrepareAt(FileSystem& fs, Random& random,
+                                             const WalFileSpec& spec, const std::string& path,
+                                             bool recycled, bool direct) {
   TALLY_ASSIGN_OR_RETURN(
       OpenedFile opened,
       OpenForLog(fs, path, recycled ? OpenMode::kReadWrite : OpenMode::kCreateNew, direct));
@@ -80,7 +81,8 @@ Result<std::unique_ptr<WalWriter>> PrepareAt(FileSystem& fs, Random& random, con
       WriteInitialBlocks(*opened.file, header, recycled ? kBlockBytes : spec.file_bytes));
   if (!opened.direct) TALLY_RETURN_IF_ERROR(opened.file->Sync());
   TALLY_RETURN_IF_ERROR(SyncDirectory(fs, spec.dir));
-  return std::make_unique<WalWriter>(std::move(opened.file), header, spec.file_bytes, opened.direct);
+  return std::make_unique<WalWriter>(std::move(opened.file), header, spec.file_bytes,
+                                     opened.direct);
 }
 
 }  // namespace
@@ -121,7 +123,8 @@ Result<std::unique_ptr<WalWriter>> WalWriter::Prepare(FileSystem& fs, Random& ra
     if (!recycle.has_value()) TALLY_RETURN_IF_ERROR(fs.Remove(path));
     writer = PrepareAt(fs, random, spec, path, recycle.has_value(), false);
   }
-  if (!writer.ok()) IgnoreError(fs.Remove(path), "an unlisted file is an orphan that recovery removes");
+  if (!writer.ok())
+    IgnoreError(fs.Remove(path), "an unlisted file is an orphan that recovery removes");
   return writer;
 }
 
@@ -132,8 +135,7 @@ Status WalWriter::WriteDurably(ByteSpan bytes) {
 }
 
 Status WalWriter::Append(FrameHeader header, FrameBuffer& frame) {
-  if (!poison_.ok() &&
-      !(TALLY_MUTANT("mark_after_poison") && header.type == FrameType::kMark)) {
+  if (!poison_.ok() && !(TALLY_MUTANT("mark_after_poison") && header.type == FrameType::kMark)) {
     return poison_;
   }
   TALLY_CHECK(FrameBytes(frame.payload_bytes()) <= file_bytes_ - offset_);
@@ -142,8 +144,8 @@ Status WalWriter::Append(FrameHeader header, FrameBuffer& frame) {
   Status written = WriteDurably(bytes);
   if (!written.ok() && TALLY_MUTANT("sync_retried")) written = WriteDurably(bytes);
   if (!written.ok()) {
-    poison_ = Status::Unavailable("log_poisoned", "the log takes nothing until it is reopened: " +
-                                                      written.ToString());
+    poison_ = Status::Unavailable(
+        "log_poisoned", "the log takes nothing until it is reopened: " + written.ToString());
     return poison_;
   }
   offset_ += bytes.size();

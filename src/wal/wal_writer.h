@@ -23,8 +23,8 @@ struct WalFileSpec {
 
 std::string WalFileName(FileNumber number);  // "000042"
 
-// A group's frame while it is put together: the payload goes to `payload()`, behind room for the header,
-// in one aligned buffer that is written as it is. Kept and reused; grows by itself.
+// A group's frame while it is put together: the payload goes to `payload()`, behind room for the
+// header, in one aligned buffer that is written as it is. Kept and reused; grows by itself.
 class FrameBuffer {
  public:
   explicit FrameBuffer(size_t payload_bytes);
@@ -32,9 +32,7 @@ class FrameBuffer {
   void Clear() { payload_bytes_ = 0; }
   void Append(ByteSpan bytes);
   size_t payload_bytes() const { return payload_bytes_; }
-  ByteSpan payload() const {
-    return {buffer_.data() + kFrameHeaderBytes, payload_bytes_};
-  }
+  ByteSpan payload() const { return {buffer_.data() + kFrameHeaderBytes, payload_bytes_}; }
   // Header, padding and checksum; the result is what stands on disk.
   ByteSpan Seal(FrameHeader header);
 
@@ -44,16 +42,17 @@ class FrameBuffer {
 };
 
 // Appends frames to one prepared file. Any failed write or sync poisons it: the reason is kept and
-// every later call gives it again, without touching the file (a second fsync may claim success for pages
-// that the kernel dropped).
+// every later call gives it again, without touching the file (a second fsync may claim success for
+// pages that the kernel dropped).
 class WalWriter {
  public:
-  WalWriter(std::unique_ptr<File> file, const WalFileHeader& header, uint64_t file_bytes, bool direct)
+  WalWriter(std::unique_ptr<File> file, const WalFileHeader& header, uint64_t file_bytes,
+            bool direct)
       : file_(std::move(file)), header_(header), file_bytes_(file_bytes), direct_(direct) {}
 
-  // A new file, its blocks allocated and written once, header, sync, directory sync; or, with `recycle`,
-  // that file (whole, of this size, named by no manifest) under the new number with a new salt. On an
-  // error the file is removed again as far as that works, and must never be listed.
+  // A new file, its blocks allocated and written once, header, sync, directory sync; or, with
+  // `recycle`, that file (whole, of this size, named by no manifest) under the new number with a
+  // new salt. On an error the file is removed again as far as that works, and must never be listed.
   static Result<std::unique_ptr<WalWriter>> Prepare(FileSystem& fs, Random& random,
                                                     const WalFileSpec& spec,
                                                     std::optional<FileNumber> recycle);

@@ -117,7 +117,8 @@ TEST_P(WalTest, AnAppendedFrameSurvivesEveryPowerCut) {
   for (uint64_t seed = 0; seed < 50; ++seed) {
     auto fork = fs_.Clone();
     fork->Restart(CrashKind::kPowerCut, seed);
-    auto plan = PlanWal(*fork, "wal", TestId(), std::vector<ListedWalFile>{{{1}, std::nullopt}}, {});
+    auto plan =
+        PlanWal(*fork, "wal", TestId(), std::vector<ListedWalFile>{{{1}, std::nullopt}}, {});
     ASSERT_TRUE(plan.ok()) << plan.status().ToString();
     EXPECT_EQ(plan->files[0].rows, 30u);
   }
@@ -158,8 +159,8 @@ TEST_P(WalTest, CrashedAnywhereARecycledFileIsWholeOrUnlisted) {
         ++tried;
         if (!usable) continue;  // nobody lists it
         ++prepared;
-        auto plan = PlanWal(*fork, "wal", TestId(),
-                            std::vector<ListedWalFile>{{{2}, std::nullopt}}, start);
+        auto plan =
+            PlanWal(*fork, "wal", TestId(), std::vector<ListedWalFile>{{{2}, std::nullopt}}, start);
         ASSERT_TRUE(plan.ok()) << "operation " << operation << " seed " << seed << ": "
                                << plan.status().ToString();
         ASSERT_EQ(plan->files[0].frames, 0u);
@@ -257,7 +258,10 @@ TEST_P(WalTest, AbsentForeignAndSwappedFilesAreTold) {
   EXPECT_NE(message({5}).find("its number is 1"), std::string::npos);
   DatabaseId other;
   EXPECT_NE(PlanWal(fs_, "wal", other, std::vector<ListedWalFile>{{{1}, {}}}, {})
-                .status().message().find("belongs to database"), std::string::npos);
+                .status()
+                .message()
+                .find("belongs to database"),
+            std::string::npos);
 }
 
 TEST_P(WalTest, AFrameOfAnUnknownTypeIsRefusedNotDropped) {
@@ -267,7 +271,10 @@ TEST_P(WalTest, AFrameOfAnUnknownTypeIsRefusedNotDropped) {
   Bytes file = *fs_.Content("wal/000001");
   auto header = DecodeWalFileHeader(file);
   Bytes frame(kBlockBytes);
-  FrameHeader mark{.salt = header->salt, .number = {2}, .first_lsn = {2}, .commit_time_us = ++time_,
+  FrameHeader mark{.salt = header->salt,
+                   .number = {2},
+                   .first_lsn = {2},
+                   .commit_time_us = ++time_,
                    .type = FrameType::kMark};
   SealFrame(mark, frame);
   std::copy(frame.begin(), frame.end(), file.begin() + 2 * kBlockBytes);
@@ -291,11 +298,20 @@ TEST(WalGolden, BytesAndInspection) {
   ASSERT_TRUE(writer.ok());
   FrameBuffer frame(100);
   frame.Append(Records(1, 2));
-  ASSERT_TRUE((*writer)->Append({.number = {1}, .first_lsn = {1}, .commit_time_us = 1'700'000'000'000'000,
-                                 .rows = 2}, frame).ok());
+  ASSERT_TRUE(
+      (*writer)
+          ->Append(
+              {.number = {1}, .first_lsn = {1}, .commit_time_us = 1'700'000'000'000'000, .rows = 2},
+              frame)
+          .ok());
   frame.Clear();
-  ASSERT_TRUE((*writer)->Append({.number = {2}, .first_lsn = {3}, .commit_time_us = 1'700'000'000'010'000,
-                                 .type = FrameType::kMark}, frame).ok());
+  ASSERT_TRUE((*writer)
+                  ->Append({.number = {2},
+                            .first_lsn = {3},
+                            .commit_time_us = 1'700'000'000'010'000,
+                            .type = FrameType::kMark},
+                           frame)
+                  .ok());
   const Bytes content = *fs.Content("wal/000042");
   std::string text = "file header, then its checksum at the end of the block\n";
   text += HexDump(content.data(), 64) + HexDump(content.data() + kBlockBytes - 16, 16);

@@ -4,6 +4,7 @@
 usage: cli_e2e.py PROGRAM
 """
 
+import http.server
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 import urllib.error
 import urllib.request
@@ -209,6 +211,58 @@ class Ingest(Case):
         self.assertEqual(counts["accepted"], 25)
         self.assertEqual(json.loads(self.ok("usage", "acme", "--data", self.data, "--json").stdout)["lines"][0]
                          ["quantity"], "300")
+
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    """A server that is too busy for the first request, breaks off the second, and takes the third."""
+
+    protocol_version = "HTTP/1.1"
+    bodies = []
+
+    def do_POST(self):
+        self.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        if len(self.bodies) == 2:
+            self.close_connection = True
+            return
+        taken = {"accepted": 1, "conflicts": 0, "duplicates": 0, "lsn": 1, "outcomes": [], "rejected": 0}
+        busy = {"code": "queue_full", "detail": "too much is waiting", "status": 503}
+        body = json.dumps(busy if len(self.bodies) == 1 else taken).encode()
+        self.send_response(503 if len(self.bodies) == 1 else 200)
+        if len(self.bodies) == 1:
+            self.send_header("Retry-After", "1")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Retry(Case):
+    def ingest(self, code, *arguments):
+        Busy.bodies = []
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                return self.ok("ingest", "-", "--url", f"http://127.0.0.1:{server.server_port}", "--json",
+                               *arguments, text=json.dumps(EVENT), code=code)
+            finally:
+                server.shutdown()
+                thread.join()
+
+    def test_a_batch_is_sent_again_until_it_is_answered(self):
+        done = self.ingest(0)
+        self.assertEqual(len(Busy.bodies), 3)
+        self.assertEqual(len(set(Busy.bodies)), 1)
+        self.assertEqual(json.loads(Busy.bodies[0]), {"events": [EVENT]})
+        self.assertIn("queue_full", done.stderr)
+        self.assertEqual(json.loads(done.stdout)["accepted"], 1)
+
+    def test_but_not_for_ever(self):
+        done = self.ingest(1, "--retry-for", "0")
+        self.assertEqual(len(Busy.bodies), 1)
+        self.assertEqual(json.loads(done.stdout)["accepted"], 0)
 
 
 class Damage(Case):

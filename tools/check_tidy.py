@@ -4,7 +4,8 @@
 usage: check_tidy.py [--self-test | --build BUILD_DIR]
 
 Banned calls (with what to use instead), leftover notes, paths of somebody's machine, one `# Title` a markdown
-file, lines of at most 100 columns in sources, and no test, fuzzer or benchmark that no target builds.
+file, links to files that exist, lines of at most 100 columns in sources, and no test, fuzzer or benchmark that
+no target builds.
 """
 
 import os
@@ -68,6 +69,15 @@ def titles(path, text):
     return [] if count == 1 else [f"{path}: {count} titles (# ...), not one"]
 
 
+def dead_links(path, text, exists):
+    """Links of a markdown file to files of the repository that are not there."""
+    if not path.endswith(".md"):
+        return []
+    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+    return [f"{path}: links to {target}, which does not exist" for target in targets
+            if "://" not in target and not exists(os.path.normpath(os.path.join(os.path.dirname(path), target)))]
+
+
 def unbuilt(paths, build_list):
     """Tests, fuzzers and benchmarks that are in no target of the build."""
     return [f"{p}: in no target" for p in paths if is_test(p) and p not in build_list]
@@ -103,6 +113,8 @@ def self_test():
     assert faults_of("src/a.cc", "x" * 101) and not faults_of("src/a.cc", "x" * 100)
     assert faults_of("docs/a.md", "text\n") and faults_of("docs/a.md", "# A\n# B\n")
     assert not faults_of("docs/a.md", "# A\n```\n# a comment\n```\n")
+    assert dead_links("docs/a.md", "[x](../b.md#c) [y](http://h/z) [z](#here)", {"b.md"}.__contains__) == []
+    assert len(dead_links("docs/a.md", "[x](b.md)", {"b.md"}.__contains__)) == 1
     assert unbuilt(["a/b_test.cc", "a/c.cc"], set()) == ["a/b_test.cc: in no target"]
     assert not unbuilt(["a/b_test.cc"], {"a/b_test.cc"})
     print("check_tidy: self test passed")
@@ -118,7 +130,8 @@ def main():
             continue
         try:
             with open(os.path.join(ROOT, path), encoding="utf-8") as file:
-                faults += faults_of(path, file.read())
+                text = file.read()
+            faults += faults_of(path, text) + dead_links(path, text, lambda p: os.path.exists(os.path.join(ROOT, p)))
         except UnicodeDecodeError:
             faults.append(f"{path}: not UTF-8")
     if len(sys.argv) == 3 and sys.argv[1] == "--build":

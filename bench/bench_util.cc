@@ -30,7 +30,13 @@ void WriteHex(uint64_t value, int digits, char* out) {
   for (int i = digits - 1; i >= 0; --i, value >>= 4) out[i] = "0123456789abcdef"[value & 15];
 }
 
-std::string AccountOf(uint64_t i) { return fmt::format("account-{:05}", Mix(i) % 500); }
+std::string AccountOf(uint64_t i) {
+  std::string account = "account-00000";
+  for (uint64_t rest = Mix(i) % 500, at = account.size() - 1; rest > 0; rest /= 10, --at) {
+    account[at] = static_cast<char>('0' + rest % 10);
+  }
+  return account;
+}
 
 std::string ReadFile(const std::string& path) {
   std::ifstream in(path);
@@ -58,7 +64,8 @@ std::string EventSource::Json(uint64_t i, size_t* id_at) {
   *id_at = text.size();
   text += id;
   text += fmt::format(
-      R"(","account_id":"{}","subscription_id":"sub-0001","product_id":"inference","meter_id":"{}",)"
+      R"(","account_id":"{}","subscription_id":"sub-0001","product_id":"inference",)"
+      R"("meter_id":"{}",)"
       R"("model_id":"{}","kind":"Usage","correction_ref":null,"timestamp_ms":{},"quantity":{},)"
       R"("unit":"tokens","source":"gateway","dimensions":{{"inner":{{"region":"eu-west"}}}},)"
       R"("ingested_at_ms":0}})",

@@ -53,7 +53,9 @@ EventHash IdHash(IdentityScope scope, std::string_view account_id, std::string_v
       std::memcpy(block, &account_bytes, sizeof account_bytes);
       std::memcpy(block + sizeof account_bytes, account_id.data(), account_id.size());
     }
-    std::memcpy(block + prefix_bytes, event_id.data(), event_id.size());
+    if (!event_id.empty()) {
+      std::memcpy(block + prefix_bytes, event_id.data(), event_id.size());
+    }
     return HashOneBlock(block, prefix_bytes + event_id.size());
   }
   blake3_hasher hasher;

@@ -38,7 +38,7 @@ size_t TextBytes(std::string_view text) { return VarintBytes(text.size()) + text
 
 std::byte* StoreText(std::byte* out, std::string_view text) {
   out = StoreVarint(out, text.size());
-  std::memcpy(out, text.data(), text.size());
+  if (!text.empty()) std::memcpy(out, text.data(), text.size());  // a default view has no data
   return out + text.size();
 }
 

@@ -92,6 +92,7 @@ std::string WalFileName(FileNumber number) { return NumberName(number.value); }
 FrameBuffer::FrameBuffer(size_t payload_bytes) : buffer_(FrameBytes(payload_bytes)) {}
 
 void FrameBuffer::Append(ByteSpan bytes) {
+  if (bytes.empty()) return;
   const size_t needed = FrameBytes(payload_bytes_ + bytes.size());
   if (needed > buffer_.size()) {
     AlignedBuffer larger(std::max(needed, 2 * buffer_.size()));

@@ -159,12 +159,12 @@ class Load {
     c.answer.append(buffer, static_cast<size_t>(n));
     const size_t head = c.answer.find("\r\n\r\n");
     if (head == std::string::npos) return;
-    const size_t length_at = c.answer.find("Content-Length: ");
-    if (length_at == std::string::npos || length_at > head) {
+    const char* const length_at = strcasestr(c.answer.c_str(), "\r\ncontent-length: ");
+    if (length_at == nullptr || length_at > c.answer.c_str() + head) {
       result_.fault = "an answer without Content-Length: " + c.answer.substr(0, 200);
       return;
     }
-    const size_t length = std::strtoull(c.answer.c_str() + length_at + 16, nullptr, 10);
+    const size_t length = std::strtoull(length_at + 18, nullptr, 10);
     if (c.answer.size() < head + 4 + length) return;
     Finish(index, c);
   }

@@ -117,9 +117,11 @@ Result<ReplayResult> ReplayLog(FileSystem& fs, const Layout& layout, const Recov
   for (const WalFilePlan& file : plan.wal.files) rows_in_all += file.rows;
   Replayer replayer(plan, options);
   replayer.MakeActive();
+  Bytes scratch;
   for (const WalFilePlan& file : plan.wal.files) {
-    TALLY_RETURN_IF_ERROR(ReplayWalFile(
-        fs, layout.wal_dir, file, [&](const FrameView& frame) { return replayer.Frame(frame); }));
+    TALLY_RETURN_IF_ERROR(
+        ReplayWalFile(fs, layout.wal_dir, file, &scratch,
+                      [&](const FrameView& frame) { return replayer.Frame(frame); }));
     if (progress) progress(replayer.result().rows, rows_in_all);
   }
   return std::move(replayer.result());

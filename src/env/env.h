@@ -148,6 +148,8 @@ Status ReadFully(File& file, uint64_t offset, std::span<std::byte> out);
 Status WriteFully(File& file, uint64_t offset, ByteSpan data);
 // The whole file; kCorruption if it is larger than `bytes_max`.
 Result<Bytes> ReadWholeFile(FileSystem& fs, const std::string& path, uint64_t bytes_max);
+// The same into a buffer that is kept from file to file: fresh memory costs more than the reading.
+Status ReadWholeFileInto(FileSystem& fs, const std::string& path, uint64_t bytes_max, Bytes* out);
 // Writes `path`.tmp, syncs it, renames it to `path`, syncs `dir` (which holds it). On failure
 // before the rename the temporary file is removed and *renamed is false; from the rename on,
 // *renamed is true and on an error the outcome is unknown: either the old or the new content may be

@@ -34,7 +34,7 @@ Status WriteFully(File& file, uint64_t offset, ByteSpan data) {
   return Status::Ok();
 }
 
-Result<Bytes> ReadWholeFile(FileSystem& fs, const std::string& path, uint64_t bytes_max) {
+Status ReadWholeFileInto(FileSystem& fs, const std::string& path, uint64_t bytes_max, Bytes* out) {
   TALLY_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kRead));
   TALLY_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
   if (size > bytes_max) {
@@ -42,8 +42,13 @@ Result<Bytes> ReadWholeFile(FileSystem& fs, const std::string& path, uint64_t by
                               " bytes are more than any such file has (" +
                               std::to_string(bytes_max) + ")");
   }
-  Bytes bytes(size);
-  TALLY_RETURN_IF_ERROR(ReadFully(*file, 0, bytes));
+  out->resize(size);
+  return ReadFully(*file, 0, *out);
+}
+
+Result<Bytes> ReadWholeFile(FileSystem& fs, const std::string& path, uint64_t bytes_max) {
+  Bytes bytes;
+  TALLY_RETURN_IF_ERROR(ReadWholeFileInto(fs, path, bytes_max, &bytes));
   return bytes;
 }
 

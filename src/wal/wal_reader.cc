@@ -9,12 +9,6 @@
 namespace tallystick {
 namespace {
 
-struct LoadedFile {
-  Bytes bytes;
-  uint64_t salt = 0;
-  WalFileView view() const { return WalFileView(bytes, salt); }
-};
-
 std::string At(const std::string& path, uint64_t offset) {
   return path + " at offset " + std::to_string(offset);
 }
@@ -28,13 +22,14 @@ WalPosition After(const FrameHeader& header) {
   return {{header.number.value + 1}, {header.first_lsn.value + header.rows}, header.commit_time_us};
 }
 
-Result<LoadedFile> Load(FileSystem& fs, const std::string& path, const DatabaseId& database_id,
-                        FileNumber number) {
-  auto bytes = ReadWholeFile(fs, path, kWalFileBytesMax);
-  if (!bytes.ok()) {
-    if (bytes.status().code() != StatusCode::kNotFound) return bytes.status();
+// Reads a listed file into `bytes`, and gives its salt.
+Result<uint64_t> Load(FileSystem& fs, const std::string& path, const DatabaseId& database_id,
+                      FileNumber number, Bytes* bytes) {
+  const Status read = ReadWholeFileInto(fs, path, kWalFileBytesMax, bytes);
+  if (read.code() == StatusCode::kNotFound) {
     return Status::Corruption(path + ": the manifest lists this file, and it is absent");
   }
+  TALLY_RETURN_IF_ERROR(read);
   auto header = DecodeWalFileHeader(*bytes);
   if (!header.ok()) return header.status().WithContext(At(path, 0));
   if (header->database_id != database_id) {
@@ -45,7 +40,7 @@ Result<LoadedFile> Load(FileSystem& fs, const std::string& path, const DatabaseI
     return Status::Corruption(At(path, 32) + ": the file says that its number is " +
                               std::to_string(header->number.value));
   }
-  return LoadedFile{std::move(bytes).value(), header->salt};
+  return header->salt;
 }
 
 // One pass over the listed files. The run of good frames goes from file to file; where it stops in
@@ -66,12 +61,12 @@ class Planner {
   std::string Path(size_t index) const { return JoinPath(dir_, WalFileName(list_[index].number)); }
 
   Status ReadFile(size_t index) {
-    TALLY_ASSIGN_OR_RETURN(const LoadedFile file,
-                           Load(fs_, Path(index), database_id_, list_[index].number));
-    const WalFileView view = file.view();
+    TALLY_ASSIGN_OR_RETURN(const uint64_t salt,
+                           Load(fs_, Path(index), database_id_, list_[index].number, &file_bytes_));
+    const WalFileView view(file_bytes_, salt);
     WalFilePlan& out = plan_.files.emplace_back();
     out.listed = list_[index];
-    out.salt = file.salt;
+    out.salt = salt;
     TakeFrames(view, index, out);
 
     TALLY_ASSIGN_OR_RETURN(const TailEvidence evidence, Evidence(view, index, out));
@@ -81,7 +76,7 @@ class Planner {
                                 std::to_string(plan_.end.next_frame.value) +
                                 " was due): " + std::string(TailVerdictText(out.verdict)));
     }
-    if (out.verdict == TailVerdict::kTornTail) KeepTorn(file.bytes, index, out.end_offset);
+    if (out.verdict == TailVerdict::kTornTail) KeepTorn(file_bytes_, index, out.end_offset);
     return Status::Ok();
   }
 
@@ -123,9 +118,9 @@ class Planner {
 
   Result<LaterFiles> Later(size_t index) {
     for (size_t i = index + 1; i < list_.size(); ++i) {
-      TALLY_ASSIGN_OR_RETURN(const LoadedFile file,
-                             Load(fs_, Path(i), database_id_, list_[i].number));
-      const WalFileView view = file.view();
+      TALLY_ASSIGN_OR_RETURN(const uint64_t salt,
+                             Load(fs_, Path(i), database_id_, list_[i].number, &later_bytes_));
+      const WalFileView view(later_bytes_, salt);
       const auto first = view.FrameAt(kWalHeaderBytes);
       if (first.has_value()) {
         return IsNext(first->header, plan_.end) ? LaterFiles::kContinue : LaterFiles::kBreak;
@@ -149,6 +144,8 @@ class Planner {
   const DatabaseId& database_id_;
   std::span<const ListedWalFile> list_;
   WalPlan plan_;
+  Bytes file_bytes_;               // of the file being read
+  Bytes later_bytes_;              // of a file behind it that is looked at as evidence
   std::optional<FrameView> last_;  // into the buffer of the file being read
 };
 
@@ -160,11 +157,11 @@ Result<WalPlan> PlanWal(FileSystem& fs, const std::string& dir, const DatabaseId
 }
 
 Status ReplayWalFile(FileSystem& fs, const std::string& dir, const WalFilePlan& plan,
-                     const std::function<Status(const FrameView&)>& frame) {
+                     Bytes* scratch, const std::function<Status(const FrameView&)>& frame) {
   if (plan.frames == 0) return Status::Ok();
   const std::string path = JoinPath(dir, WalFileName(plan.listed.number));
-  TALLY_ASSIGN_OR_RETURN(const Bytes bytes, ReadWholeFile(fs, path, kWalFileBytesMax));
-  const WalFileView view(bytes, plan.salt);
+  TALLY_RETURN_IF_ERROR(ReadWholeFileInto(fs, path, kWalFileBytesMax, scratch));
+  const WalFileView view(*scratch, plan.salt);
   uint64_t offset = kWalHeaderBytes;
   for (uint64_t i = 0; i < plan.frames; ++i) {
     const auto found = view.FrameAt(offset);

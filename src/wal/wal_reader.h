@@ -57,8 +57,9 @@ inline constexpr uint64_t kWalFileBytesMax = 1ull
 Result<WalPlan> PlanWal(FileSystem& fs, const std::string& dir, const DatabaseId& database_id,
                         std::span<const ListedWalFile> list, const WalPosition& start);
 
-// Calls `frame` for every frame that the plan counted, marks included.
+// Calls `frame` for every frame that the plan counted, marks included. `scratch` is kept from file
+// to file by the caller.
 Status ReplayWalFile(FileSystem& fs, const std::string& dir, const WalFilePlan& plan,
-                     const std::function<Status(const FrameView&)>& frame);
+                     Bytes* scratch, const std::function<Status(const FrameView&)>& frame);
 
 }  // namespace tallystick

@@ -104,7 +104,8 @@ TEST_P(WalTest, WhatIsAppendedIsPlannedAndReplayed) {
   EXPECT_EQ(plan->end.next_lsn, Lsn{102});
   EXPECT_EQ(plan->last_frame.size(), kBlockBytes);
   std::vector<uint64_t> frames;
-  ASSERT_TRUE(ReplayWalFile(fs_, "wal", plan->files[0], [&](const FrameView& frame) {
+  Bytes scratch;
+  ASSERT_TRUE(ReplayWalFile(fs_, "wal", plan->files[0], &scratch, [&](const FrameView& frame) {
                 frames.push_back(frame.header.number.value);
                 return Status::Ok();
               }).ok());

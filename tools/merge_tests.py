@@ -17,7 +17,8 @@ import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # The tests that run threads, each with the program that it needs built.
-THREADED = {"env_test": "env_test", "db_test": "db_test", "threads_test": "threads_test", "cli_e2e": "tallystick",
+THREADED = {"env_test": "env_test", "db_test": "db_test", "threads_test": "threads_test",
+            "memtable_test": "memtable_test", "server_test": "server_test", "cli_e2e": "tallystick",
             "kill_audit": "tallystick", "embedded_example": "embedded"}
 
 

@@ -41,6 +41,13 @@ EventHash Finish(const blake3_hasher& hasher) {
   return hash;
 }
 
+// The library looks for the processor's features at its first call and notes them without a lock.
+// That first call is made here, before there are threads.
+[[maybe_unused]] const EventHash kFeaturesFound = [] {
+  const uint8_t block[BLAKE3_BLOCK_LEN] = {};
+  return HashOneBlock(block, 0);
+}();
+
 }  // namespace
 
 EventHash IdHash(IdentityScope scope, std::string_view account_id, std::string_view event_id) {

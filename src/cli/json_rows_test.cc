@@ -9,11 +9,11 @@ namespace tallystick {
 namespace {
 
 TEST(JsonRows, KeepsNumbersAsTheyAreWritten) {
-  const auto read = ReadJsonRows(
-      R"({"events":[{"quantity":170141183460469231731687303715884105727,)"
-      R"("e":{"a":"x\ny","n":null}},)"
-      R"({"quantity":0.100000000001 }],"lsn":18446744073709551615,"list":[1, 2]})",
-      "events");
+  const auto read =
+      ReadJsonRows(R"({"events":[{"quantity":170141183460469231731687303715884105727,)"
+                   R"("e":{"a":"x\ny","n":null}},)"
+                   R"({"quantity":0.100000000001 }],"lsn":18446744073709551615,"list":[1, 2]})",
+                   "events");
   ASSERT_TRUE(read.ok()) << read.status().message();
   ASSERT_EQ(read->rows.size(), 2u);
   EXPECT_EQ(Member(read->rows[0], "quantity"), "170141183460469231731687303715884105727");

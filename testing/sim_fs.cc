@@ -639,9 +639,10 @@ void SimFs::LoseDirty(const std::string& path) {
   const uint64_t node = state_->FindNode(Normal(path));
   if (node == 0) return;
   Node& file = state_->nodes.at(node);
+  // Where nothing was dirty, nothing is lost, and a later sync of new bytes is no second try.
+  file.lost_dirty = file.lost_dirty || !file.dirty.empty() || file.size_dirty;
   file.dirty.clear();
   file.size_dirty = false;
-  file.lost_dirty = true;
 }
 
 Result<Bytes> SimFs::Content(const std::string& path) const {

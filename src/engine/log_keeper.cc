@@ -152,7 +152,9 @@ Result<std::optional<FileNumber>> LogKeeper::UnlistEmptySpare() {
   std::erase_if(without.wal_files, [&](const ListedWalFile& file) {
     const auto plan = std::ranges::find(plan_.wal.files, file.number,
                                         [](const WalFilePlan& f) { return f.listed.number; });
-    const bool empty = plan != plan_.wal.files.end() && plan->frames == 0;
+    // Not one that a failed write left something in: a poisoned log's file is never used again.
+    const bool empty = plan != plan_.wal.files.end() && plan->frames == 0 &&
+                       plan->verdict == TailVerdict::kCleanEnd;
     if (empty) spare = file.number;
     return empty;
   });

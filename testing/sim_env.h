@@ -31,6 +31,7 @@ class SimClock final : public Clock {
   explicit SimClock(int64_t wall_micros = 1'800'000'000'000'000) : wall_(wall_micros) {}
   int64_t WallMicros() override { return ++wall_; }
   int64_t MonotonicMicros() override { return monotonic_; }
+  void SleepMicros(int64_t micros) override { Advance(micros); }
 
   void Advance(int64_t micros) {
     wall_ += micros;

@@ -30,7 +30,7 @@ ALLOWED = {
     "engine": STORED | {"usagedb", "query"},
     "server": BASE | {"env"},
     # The readers of single files, for `inspect`.
-    "cli": BASE | {"env", "server", "wal", "manifest", "segment", "dedupe", "rollup"},
+    "cli": CORE | {"server", "wal", "manifest", "segment", "dedupe", "rollup"},
 }
 LOW_PUBLIC = {"tallystick/status.h", "tallystick/quantity.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)

@@ -39,6 +39,9 @@ class File {
 
   // One pread: may give fewer bytes than asked for, 0 at the end of the file.
   virtual Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) = 0;
+  // A hint that these bytes will be read soon, so that many reads are in flight at once; returns at
+  // once.
+  virtual void Prefetch([[maybe_unused]] uint64_t offset, [[maybe_unused]] uint64_t bytes) {}
   // One pwrite: may write fewer bytes than asked for.
   virtual Result<size_t> WriteAt(uint64_t offset, ByteSpan data) = 0;
   // fdatasync. After an error nothing may be assumed about any byte written since the last success,
@@ -85,6 +88,8 @@ class Clock {
   virtual ~Clock() = default;
   virtual int64_t WallMicros() = 0;       // since the epoch, UTC; may jump either way
   virtual int64_t MonotonicMicros() = 0;  // never goes back within one run
+  // Only background work may sleep: see IoGovernor. Simulated time moves on at once.
+  virtual void SleepMicros(int64_t micros) = 0;
 };
 
 class Random {

@@ -70,6 +70,11 @@ class PosixFile final : public File {
     return static_cast<size_t>(n);
   }
 
+  void Prefetch(uint64_t offset, uint64_t bytes) override {
+    posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(bytes),
+                  POSIX_FADV_WILLNEED);
+  }
+
   Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
     const ssize_t n = Uninterrupted(
         [&] { return pwrite(fd_.get(), data.data(), data.size(), static_cast<off_t>(offset)); });

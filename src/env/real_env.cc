@@ -19,6 +19,11 @@ class SystemClock final : public Clock {
  public:
   int64_t WallMicros() override { return Micros(CLOCK_REALTIME); }
   int64_t MonotonicMicros() override { return Micros(CLOCK_MONOTONIC); }
+  void SleepMicros(int64_t micros) override {
+    if (micros <= 0) return;
+    const timespec span{.tv_sec = micros / 1'000'000, .tv_nsec = micros % 1'000'000 * 1000};
+    nanosleep(&span, nullptr);  // a shorter sleep only makes its caller look again
+  }
 };
 
 class KernelRandom final : public Random {

@@ -176,6 +176,28 @@ void EncodeCanonical(const EventView& event, Bytes& out) {
   TALLY_CHECK(at == out.data() + out.size());
 }
 
+void EncodeRow(const RowView& row, Bytes& out) {
+  EncodeCanonical({.event_id = row.event_id,
+                   .account_id = row.account_id,
+                   .product_id = row.product_id,
+                   .meter_id = row.meter_id,
+                   .subscription_id = row.subscription_id,
+                   .model_id = row.model_id,
+                   .unit = row.unit,
+                   .source = row.source,
+                   .kind = row.kind,
+                   .correction_ref = row.correction_ref,
+                   .timestamp_ms = row.timestamp_ms,
+                   .quantity = row.quantity},
+                  out);
+  if (row.dimension_count == 0) return;
+  out.pop_back();  // the count of no dimensions
+  std::byte count[kVarint64BytesMax];
+  std::byte* const end = StoreVarint(count, row.dimension_count);
+  out.insert(out.end(), count, end);
+  out.insert(out.end(), row.dimension_bytes.begin(), row.dimension_bytes.end());
+}
+
 bool DecodeCanonical(ByteSpan canonical, RowView* row) {
   *row = {};
   Decoder decoder(canonical);

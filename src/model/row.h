@@ -69,6 +69,10 @@ struct RecordView {
 // dimensions in any order.
 void EncodeCanonical(const EventView& event, Bytes& out);
 
+// The canonical bytes of a row, for hashing what was read from a segment. REQUIRES: a row as
+// DecodeCanonical gave it (dimensions sorted, quantity normalised).
+void EncodeRow(const RowView& row, Bytes& out);
+
 // Total: any bytes give a row or false. True only for bytes that EncodeCanonical could have
 // produced (apart from limits of ingest, which a format does not have).
 bool DecodeCanonical(ByteSpan canonical, RowView* row);

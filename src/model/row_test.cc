@@ -383,6 +383,9 @@ RC_GTEST_PROP(RowProperty, DecodingIsTheInverse, ()) {
     RC_ASSERT(row.Dimension(dimension.key) == dimension.value);
   }
   RC_ASSERT(Reencoded(row) == bytes);
+  Bytes of_row;
+  EncodeRow(row, of_row);
+  RC_ASSERT(of_row == bytes);
 }
 
 }  // namespace

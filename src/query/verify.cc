@@ -95,27 +95,8 @@ class Verifier {
 
   // One event has one encoding: what was decoded must encode to the same bytes.
   bool IsCanonical(const RowView& row, ByteSpan canonical) {
-    dimensions_.clear();
-    Decoder pairs(row.dimension_bytes);
-    while (pairs.remaining() > 0 && pairs.ok()) {
-      const std::string_view key = pairs.Text();
-      dimensions_.push_back({key, pairs.Text()});
-    }
     encoded_.clear();
-    EncodeCanonical({.event_id = row.event_id,
-                     .account_id = row.account_id,
-                     .product_id = row.product_id,
-                     .meter_id = row.meter_id,
-                     .subscription_id = row.subscription_id,
-                     .model_id = row.model_id,
-                     .unit = row.unit,
-                     .source = row.source,
-                     .kind = row.kind,
-                     .correction_ref = row.correction_ref,
-                     .timestamp_ms = row.timestamp_ms,
-                     .quantity = row.quantity,
-                     .dimensions = dimensions_},
-                    encoded_);
+    EncodeRow(row, encoded_);
     return std::ranges::equal(encoded_, canonical);
   }
 
@@ -213,7 +194,6 @@ class Verifier {
   const View& view_;
   const std::function<void(uint64_t, uint64_t)>& progress_;
   VerifyReport report_;
-  std::vector<Dimension> dimensions_;                           // scratch
   Bytes encoded_;                                               // scratch
   std::map<std::string, std::map<std::string, Total>> totals_;  // account, meter
   std::map<std::string, Total> everything_;                     // meter

@@ -25,6 +25,8 @@
 
 namespace tallystick {
 
+class SidecarFile;
+
 class SidecarReader {
  public:
   struct Found {
@@ -63,6 +65,9 @@ class SidecarReader {
   Status ForEach(const std::function<void(const SidecarEntry&)>& entry) const;
 
  private:
+  friend Status CheckSidecar(const SidecarReader& reader);
+  const SidecarFile& file() const;
+
   struct Impl;
   explicit SidecarReader(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

@@ -101,7 +101,7 @@ class Usage(Case):
 class Config(Case):
     def test_file_gives_every_option_and_the_command_line_wins(self):
         path = self.file("serve.toml", f'data = "{self.data}"\nlisten = "nonsense"\nbatch_events_max = 2\n'
-                                       'unknown_fields = "ignore"\nmemory_bytes_max = "1 GiB"\n')
+                                       'unknown_fields = "ignore"\ncache_bytes_max = "1 GiB"\n')
         url = self.serve("--config", path)
         body = json.dumps({"events": [EVENT] * 3}).encode()
         with self.assertRaises(urllib.error.HTTPError) as refused:

@@ -39,7 +39,7 @@ class DbTest : public testing::Test {
   IngestResult Ingest(std::initializer_list<EventView> events) {
     Batch batch = db_->NewBatch();
     for (const EventView& event : events) batch.Add(event);
-    auto result = db_->Ingest(std::move(batch));
+    auto result = db_->Ingest(std::move(batch), {.originals = true});
     EXPECT_TRUE(result.ok()) << result.status().ToString();
     return std::move(result).value();
   }
@@ -77,6 +77,19 @@ TEST_F(DbTest, AnEventIsCountedOnceHoweverOftenItIsSent) {
   EXPECT_EQ(again.outcomes[1].lsn, Lsn{2});
   EXPECT_EQ(Bill().quantity, "12");
   EXPECT_EQ(Bill().count, 2u);
+}
+
+TEST_F(DbTest, AnOriginalInASegmentIsLookedUpOnRequestOnly) {
+  Ingest({MakeEvent("e1", 5)});
+  Reopen();
+  ASSERT_EQ(db_->GetStatus().segments, 1u);
+  Batch batch = db_->NewBatch();
+  batch.Add(MakeEvent("e1", 5));
+  auto result = db_->Ingest(std::move(batch));
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->duplicates, 1u);
+  EXPECT_EQ(result->outcomes[0].lsn, Lsn{0});
+  EXPECT_EQ(Ingest({MakeEvent("e1", 5)}).outcomes[0].lsn, Lsn{1});
 }
 
 TEST_F(DbTest, AConflictIsKeptListedAndNeverCounted) {
@@ -217,7 +230,8 @@ TEST_F(DbTest, AFullLogGoesOnInTheNextFileAndMemoryIsTheLimit) {
   options_.batch_events_max = 100;
   options_.memtable_rows_max = 100;
   options_.commit_gap_us = 0;
-  options_.memory_bytes_max = 2 << 20;
+  options_.memtables_max = options_.key_tables_max = 3;
+  options_.background_bytes_per_second = 1;  // no flush ends
   Reopen();
   uint64_t accepted = 0;
   Status refused;
@@ -232,7 +246,7 @@ TEST_F(DbTest, AFullLogGoesOnInTheNextFileAndMemoryIsTheLimit) {
   EXPECT_EQ(db_->Ready().reason(), "memory_full");
   EXPECT_GT(db_->GetStatus().wal_files, 3u);
   EXPECT_EQ(Bill().count, accepted) << "reads go on";
-  options_.memory_bytes_max = 64 << 20;
+  options_.background_bytes_per_second = 0;
   Reopen();
   EXPECT_EQ(Bill().count, accepted);
   EXPECT_EQ(Ingest({MakeEvent("one more", 1)}).accepted, 1u);

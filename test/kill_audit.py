@@ -3,8 +3,9 @@
 
 usage: kill_audit.py PROGRAM [--kills N] [--seed S] [--dir DIR]
 
-Four clients send batches over HTTP (new events, resends, conflicting copies). At a random moment the
-process gets SIGKILL. After the restart everything whose answer never came is sent again, and a sample of
+Four clients send batches over HTTP (new events, resends, conflicting copies); memtables are flushed every few
+hundred milliseconds. At a random moment the process gets SIGKILL, and before the restart dedupe sidecars are
+deleted, cut, garbled and exchanged at random: ingest then waits until they are rebuilt. After the restart everything whose answer never came is sent again, and a sample of
 what was acknowledged: the latter must all be duplicates (lost = one that is accepted again). Then every
 account's bill must equal the ledger's sum exactly (doubled = it is larger). The bill is also read as of an
 LSN that was returned before the kill, which must give what it gave then.
@@ -29,7 +30,8 @@ RANGE = "from=0&to=4102444800000"
 class Server:
     def __init__(self, program, data):
         self.process = subprocess.Popen(
-            [program, "serve", "--data", data, "--listen", "127.0.0.1:0"],
+            [program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--memtable-age-ms-max", "200",
+             "--flush-on-close-ms-max", random.choice(["0", "3000"])],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         line = self.process.stdout.readline()
         if "listening on http://" not in line:
@@ -99,6 +101,46 @@ def send(connection, numbers, conflicting=()):
     return request(connection, "POST", "/v1/usage/batch", body)
 
 
+def send_until_taken(connection, numbers):
+    while True:
+        status, answer = send(connection, numbers)
+        if status != 503:
+            return status, answer
+        if answer["code"] not in ("dedupe_rebuilding", "memory_full", "log_unavailable", "queue_full"):
+            raise SystemExit(f"refused: {answer}")
+        time.sleep(0.01)
+
+
+def damage_sidecars(data, rng):
+    """What a bad disk or a careless hand does to sidecars. Returns how many were damaged."""
+    folder = os.path.join(data, "segments")
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".idx"))
+    damaged = 0
+    for name in names:
+        if rng.random() < 0.6:
+            continue
+        damaged += 1
+        path = os.path.join(folder, name)
+        kind = rng.randrange(4)
+        if kind == 0:
+            os.remove(path)
+        elif kind == 1:
+            os.truncate(path, rng.randrange(os.path.getsize(path)))
+        elif kind == 2:
+            with open(path, "r+b") as file:
+                file.seek(rng.randrange(os.path.getsize(path)))
+                at = file.tell()
+                byte = file.read(1)[0]
+                file.seek(at)
+                file.write(bytes([byte ^ (1 << rng.randrange(8))]))
+        else:
+            other = os.path.join(folder, rng.choice(names))
+            if os.path.exists(other):
+                shutil.copyfile(other, path + ".tmp")
+                os.replace(path + ".tmp", path)
+    return damaged
+
+
 def client(port, ledger, seed, stop, faults):
     rng = random.Random(seed)
     try:
@@ -159,13 +201,13 @@ def resend(connection, ledger, rng):
     lost = 0
     pending = sorted(ledger.maybe)
     for i in range(0, len(pending), 500):
-        status, answer = send(connection, pending[i:i + 500])
+        status, answer = send_until_taken(connection, pending[i:i + 500])
         if status != 200 or answer["accepted"] + answer["duplicates"] != len(pending[i:i + 500]):
             raise SystemExit(f"resend: {status} {answer}")
         ledger.acknowledge(pending[i:i + 500])
     newest = ledger.acked[-2000:] + ledger.sample(rng, 500)
     for i in range(0, len(newest), 500):
-        status, answer = send(connection, newest[i:i + 500])
+        status, answer = send_until_taken(connection, newest[i:i + 500])
         if status != 200:
             raise SystemExit(f"resend: {status} {answer}")
         lost += len(newest[i:i + 500]) - answer["duplicates"]
@@ -182,7 +224,7 @@ def main():
     rng = random.Random(args.seed)
     shutil.rmtree(args.dir, ignore_errors=True)
     ledger, faults, past = Ledger(), [], None
-    lost = doubled = 0
+    lost = doubled = damaged = segments = 0
     for kill in range(args.kills):
         server = Server(args.program, args.dir)
         stop = threading.Event()
@@ -195,6 +237,8 @@ def main():
         stop.set()
         for thread in clients:
             thread.join()
+        if rng.random() < 0.7:
+            damaged += damage_sidecars(args.dir, rng)
 
         server = Server(args.program, args.dir)
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
@@ -205,6 +249,7 @@ def main():
         lost += more_lost
         doubled += more_doubled
         past = bill(connection, "account-1")
+        segments = max(segments, request(connection, "GET", "/v1/status")[1]["segments"]["count"])
         if rng.random() < 0.5:
             server.kill()
         elif server.stop() != 0:
@@ -213,12 +258,14 @@ def main():
             break
     for fault in faults:
         print(f"fault: {fault}")
-    print(f"kill_audit seed={args.seed} kills={kill + 1} events={len(ledger.acked)} lost={lost} doubled={doubled}")
+    print(f"kill_audit seed={args.seed} kills={kill + 1} events={len(ledger.acked)} segments={segments} "
+          f"sidecars_damaged={damaged} lost={lost} doubled={doubled}")
     tried = os.environ.get("TALLY_TRIED_FILE")
     if tried:
         with open(tried, "a", encoding="utf-8") as out:
-            out.write(f"kills kills={kill + 1} events={len(ledger.acked)} lost={lost} doubled={doubled}\n")
-    if faults or lost or doubled or not ledger.acked:
+            out.write(f"kills kills={kill + 1} events={len(ledger.acked)} segments={segments} "
+                      f"sidecars_damaged={damaged} lost={lost} doubled={doubled}\n")
+    if faults or lost or doubled or not ledger.acked or not segments:
         print(f"rerun: {' '.join(sys.argv)}")
         return 1
     shutil.rmtree(args.dir, ignore_errors=True)

@@ -24,8 +24,11 @@ namespace {
 
 struct Counts {
   uint64_t seeds = 0, requests = 0, rows = 0, reads = 0, crashes = 0, faults = 0, restarts = 0;
+  uint64_t flushes = 0, sidecars_damaged = 0;
 };
 Counts counts;
+
+constexpr char kSegments[] = "data/segments";
 
 class Simulation {
  public:
@@ -54,6 +57,12 @@ class Simulation {
     options.mark_idle_ms = static_cast<uint32_t>(1 + random_.Below(20));
     options.group_bytes_max = static_cast<uint32_t>(1024 + random_.Below(20'000));
     options.commit_wake_bytes = static_cast<uint32_t>(random_.Below(4096));
+    options.memtables_max = static_cast<uint32_t>(1 + random_.Below(4));
+    options.key_tables_max = options.memtables_max + static_cast<uint32_t>(random_.Below(6));
+    options.segment_group_rows = static_cast<uint32_t>(1 + random_.Below(9));
+    if (random_.OneIn(3)) options.flush_on_close_ms_max = 0;
+    if (random_.OneIn(3)) options.memtable_age_ms_max = 20 + random_.Below(200);
+    if (random_.OneIn(4)) options.dedupe_memory_bytes_max = 0;  // no filter is loaded
     return options;
   }
 
@@ -111,12 +120,12 @@ class Simulation {
     }
     ++counts.requests;
     model_.Sent(*request);
-    machine_.db().IngestAsync(machine_.MakeBatch(*request),
-                              [this, request](Result<IngestResult> result) {
-                                if (machine_.crashed() || !result.ok())
-                                  return;  // unheard, or "maybe"
-                                Note(model_.Answered(*request, *result));
-                              });
+    auto answered = [this, request](Result<IngestResult> result) {
+      if (machine_.crashed() || !result.ok()) return;  // unheard, or "maybe"
+      Note(model_.Answered(*request, *result));
+    };
+    machine_.db().IngestAsync(machine_.MakeBatch(*request), std::move(answered),
+                              {.originals = true});
   }
 
   void RunSome() {
@@ -131,11 +140,15 @@ class Simulation {
 
   void Read() {
     if (!machine_.is_open()) return;
+    faults_.Set(std::nullopt);  // what a read does on a failing disk: fault tests
     ++counts.reads;
-    if (random_.OneIn(2) || model_.learned() < model_.said()) Note(model_.Learn(machine_.db()));
-    if (!wrong_.empty()) return;
+    std::string wrong;
+    if (random_.OneIn(2) || model_.learned() < model_.said()) wrong = model_.Learn(machine_.db());
     const Lsn lsn{random_.Below(model_.learned().value + 1)};
-    Note(model_.CheckQueries(machine_.db(), lsn, random_.Next64()));
+    const uint64_t seed = random_.Next64();
+    if (wrong.empty()) wrong = model_.CheckQueries(machine_.db(), lsn, seed);
+    if (machine_.crashed()) return Restart();  // in the middle of a read
+    Note(wrong);
   }
 
   void SetFault() {
@@ -174,8 +187,54 @@ class Simulation {
     if (random_.OneIn(3)) {
       machine_.clock().JumpWall((static_cast<int64_t>(random_.Below(200)) - 100) * 3'600'000'000);
     }
+    if (random_.OneIn(3)) DamageSidecars();
     if (random_.OneIn(3)) machine_.CrashAfter(1 + random_.Below(30));
     Start();
+  }
+
+  // Between two lives: sidecars deleted, cut, garbled, or put in another's place.
+  void DamageSidecars() {
+    SimFs& fs = machine_.fs();
+    faults_.Set(std::nullopt);
+    auto names = fs.List(kSegments);
+    if (!names.ok()) return;
+    std::erase_if(*names, [](const std::string& name) { return !name.ends_with(".idx"); });
+    std::ranges::sort(*names);
+    if (names->empty()) return;
+    for (const std::string& name : *names) {
+      if (!random_.OneIn(2)) continue;
+      ++counts.sidecars_damaged;
+      Damage(JoinPath(kSegments, name),
+             JoinPath(kSegments, (*names)[random_.Below(names->size())]));
+    }
+  }
+
+  void Damage(const std::string& path, const std::string& other) {
+    SimFs& fs = machine_.fs();
+    auto content = ReadWholeFile(fs, random_.OneIn(4) ? other : path, 1 << 20);
+    if (!content.ok() || content->empty()) return;
+    Bytes& bytes = *content;
+    if (random_.OneIn(3)) bytes.resize(random_.Below(bytes.size()));
+    for (uint64_t i = random_.Below(3); i > 0 && !bytes.empty(); --i) {
+      bytes[random_.Below(bytes.size())] ^= std::byte{0x40};
+    }
+    IgnoreError(fs.Remove(path), "damaged on purpose");
+    if (random_.OneIn(3)) return;
+    auto file = fs.Open(path, OpenMode::kCreateNew);
+    if (!file.ok()) return;
+    IgnoreError(WriteFully(**file, 0, bytes), "damaged on purpose");
+    IgnoreError((*file)->Sync(), "damaged on purpose");
+    IgnoreError(fs.SyncDir(kSegments), "damaged on purpose");
+  }
+
+  // Until the sidecars are rebuilt; the pauses between attempts are long.
+  void Settle() {
+    for (int i = 0; i < 10; ++i) {
+      machine_.RunUntilIdle();
+      if (machine_.db().GetStatus().sidecars_unknown == 0) return;
+      machine_.clock().Advance(5'000'000);
+    }
+    Note("a sidecar is not rebuilt on a whole disk");
   }
 
   // A start may crash, or be refused by a failing disk; then the disk is mended.
@@ -183,10 +242,11 @@ class Simulation {
     for (int tries = 0; tries < 20 && wrong_.empty(); ++tries) {
       ++counts.restarts;
       const Status status = machine_.Open();
-      if (status.ok() && !machine_.crashed()) {
-        if (random_.OneIn(2)) Note(model_.Learn(machine_.db()));
-        return;
+      std::string wrong;
+      if (status.ok() && !machine_.crashed() && random_.OneIn(2)) {
+        wrong = model_.Learn(machine_.db());
       }
+      if (status.ok() && !machine_.crashed()) return Note(wrong);
       if (!machine_.crashed() && faults_.fired() == 0)
         return Note("a start is refused: " + status.ToString());
       if (status.code() == StatusCode::kCorruption)
@@ -204,6 +264,7 @@ class Simulation {
     faults_.Set(std::nullopt);
     machine_.Restart(CrashKind::kPowerCut, random_.Next64());
     Start();
+    if (wrong_.empty()) Settle();
     if (wrong_.empty()) Note(model_.Learn(machine_.db()));
     for (int i = 0; i < 8 && wrong_.empty(); ++i) {
       Note(model_.CheckQueries(machine_.db(), {random_.Below(model_.learned().value + 1)},
@@ -211,6 +272,7 @@ class Simulation {
     }
     if (wrong_.empty()) Resend();
     if (!wrong_.empty()) return;
+    counts.flushes += machine_.db().GetStatus().segments;
     auto verified = machine_.db().Verify({});
     if (!verified.ok()) return Note("verify: " + verified.status().ToString());
     if (!verified->faults.empty()) return Note("verify: " + verified->faults.front());
@@ -255,9 +317,10 @@ TEST(SimulationTest, RandomLivesKeepEveryPromise) {
                   << " simulation_test";
   }
   ReportTried(
-      fmt::format("simulation seeds={} requests={} rows={} reads={} faults={} crashes={} starts={}",
+      fmt::format("simulation seeds={} requests={} rows={} reads={} faults={} crashes={} starts={} "
+                  "segments_at_the_end={} sidecars_damaged={}",
                   counts.seeds, counts.requests, counts.rows, counts.reads, counts.faults,
-                  counts.crashes, counts.restarts));
+                  counts.crashes, counts.restarts, counts.flushes, counts.sidecars_damaged));
   EXPECT_GT(counts.rows, 0u);
 }
 

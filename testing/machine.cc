@@ -51,7 +51,8 @@ Batch Machine::MakeBatch(const std::vector<Event>& events) {
 Result<IngestResult> Machine::Ingest(const std::vector<Event>& events) {
   std::optional<Result<IngestResult>> answer;
   db_->IngestAsync(MakeBatch(events),
-                   [&](Result<IngestResult> result) { answer = std::move(result); });
+                   [&](Result<IngestResult> result) { answer = std::move(result); },
+                   {.originals = true});
   const bool answered = env_->executor().RunUntil([&] { return answer.has_value(); });
   // What is still queued would be answered later, into this frame.
   if (!answered) return Status::Unavailable("unanswered", "the engine rests and has not answered");
@@ -75,7 +76,7 @@ std::string Machine::Run(const ScenarioStep& step, ReferenceModel& model, bool r
   auto answers = std::make_shared<Answers>();
   for (const auto& request : step.requests) {
     model.Sent(request);
-    db_->IngestAsync(MakeBatch(request), [&, answers, request](Result<IngestResult> result) {
+    auto answered = [&, answers, request](Result<IngestResult> result) {
       ++answers->count;
       if (crashed() || !answers->wrong.empty()) return;
       if (result.ok()) {
@@ -83,7 +84,8 @@ std::string Machine::Run(const ScenarioStep& step, ReferenceModel& model, bool r
       } else if (!refusals_allowed) {
         answers->wrong = "refused: " + result.status().ToString();
       }
-    });
+    };
+    db_->IngestAsync(MakeBatch(request), std::move(answered), {.originals = true});
   }
   const bool all =
       env_->executor().RunUntil([&] { return answers->count == step.requests.size(); });

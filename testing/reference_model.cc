@@ -205,6 +205,10 @@ std::string ReferenceModel::Answered(std::span<const Event> events, const Ingest
     if (outcome.lsn > result.lsn) return Name(events[i]) + " has an LSN above the visible one";
     const Event event = WithoutStamp(events[i]);
     const bool quarantined = outcome.kind == OutcomeKind::kConflict;
+    if (outcome.lsn.value == 0 && outcome.kind != OutcomeKind::kAccepted) {
+      unplaced_.push_back({Find(event), quarantined});  // its segment could not be read
+      continue;
+    }
     if (outcome.kind == OutcomeKind::kAccepted && outcome.lsn.value < rows_.size() &&
         rows_[outcome.lsn.value].stamp_ms != 0 && rows_[outcome.lsn.value].payload != Find(event)) {
       return Name(event) + " was accepted at an LSN that another row has";
@@ -267,6 +271,18 @@ std::string ReferenceModel::Learn(const Db& db) {
       return fmt::format("LSN {} is a conflict with nothing before it", i);
     }
   }
+  for (const Unplaced& said_stored : unplaced_) {
+    const Payload payload = said_stored.payload;
+    const Event& event = events_->payloads[payload];
+    const uint64_t place =
+        said_stored.quarantined
+            ? (payload < quarantined_.size() ? quarantined_[payload] : 0)
+            : (events_->id_of[payload] < counted_.size() ? counted_[events_->id_of[payload]] : 0);
+    if (place == 0 || rows_[place].payload != payload) {
+      return Name(event) + " was said to be stored, and is not";
+    }
+  }
+  unplaced_.clear();
   for (uint64_t i = 2; i <= lsn.value; ++i) {
     if (rows_[i].stamp_ms < rows_[i - 1].stamp_ms)
       return fmt::format("time goes back at LSN {}", i);

@@ -91,6 +91,11 @@ class ReferenceModel {
   std::vector<uint64_t> counted_;      // by id: LSN, 0 none
   std::vector<uint64_t> quarantined_;  // by payload: LSN, 0 none
   std::vector<bool> sent_;             // by payload
+  struct Unplaced {
+    Payload payload = kUnknown;
+    bool quarantined = false;
+  };
+  std::vector<Unplaced> unplaced_;  // said to be stored, at an LSN that was not said
   Lsn said_;
   Lsn learned_;
 };

@@ -57,6 +57,21 @@ std::vector<ScenarioStep> Groups() {
           Ingest({Range(8, 9), Range(8, 10)}), Idle(), Ingest({Range(10, 14, 1), Range(14, 15)})};
 }
 
+// Memtables that are flushed while others fill, resends and conflicts of what is flushed, a flush
+// of rows whose originals are in a segment, and restarts that find segments.
+std::vector<ScenarioStep> Flushes() {
+  return {Ingest({Range(0, 4, 1)}),
+          Ingest({Range(4, 8, 1), {SmallEvent(0, 1, 1)}}),
+          Ingest({Range(8, 11, 1)}),
+          Idle(),
+          Ingest({{SmallEvent(0, 0, 1), SmallEvent(5, 1, 1), SmallEvent(0, 1, 1)}, Range(11, 13)}),
+          Reopen(),
+          Ingest({Range(2, 4, 1), {SmallEvent(13), SmallEvent(5, 1, 1)}}),
+          Ingest({Range(14, 18, 1)}),
+          Idle(),
+          Ingest({{SmallEvent(14, 0, 1), SmallEvent(5, 2, 1)}})};
+}
+
 }  // namespace
 
 void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
@@ -96,22 +111,26 @@ OpenOptions SmallOptions(bool direct_io) {
   options.group_bytes_max = 20'000;
   options.queue_bytes_max = 1 << 20;
   options.queue_events_max = 1 << 12;
-  options.memory_bytes_max = 64 << 20;
+  options.segment_group_rows = 4;
+  options.memtable_age_ms_max = 0;
+  options.background_bytes_per_second = 0;
+  options.cache_bytes_max = 1 << 16;
   options.limits.timestamp_ahead_ms_max = int64_t{1} << 50;
   return options;
 }
 
 std::vector<Scenario> SmallScenarios() {
   std::vector<Scenario> scenarios;
-  const std::pair<const char*, std::vector<ScenarioStep>> all[] = {{"smallest", Smallest()},
-                                                                   {"doubles", Doubles()},
-                                                                   {"reopenings", Reopenings()},
-                                                                   {"groups", Groups()},
-                                                                   {"roll_overs", RollOvers()}};
+  const std::pair<const char*, std::vector<ScenarioStep>> all[] = {
+      {"smallest", Smallest()}, {"doubles", Doubles()},      {"reopenings", Reopenings()},
+      {"groups", Groups()},     {"roll_overs", RollOvers()}, {"flushes", Flushes()}};
   for (const auto& [name, steps] : all) {
     for (const bool direct_io : {false, true}) {
-      scenarios.push_back({std::string(name) + (direct_io ? "_direct" : "_synced"),
-                           SmallOptions(direct_io), steps});
+      OpenOptions options = SmallOptions(direct_io);
+      // One half finds its rows in the log after a close, the other in a segment.
+      if (direct_io) options.flush_on_close_ms_max = 0;
+      scenarios.push_back(
+          {std::string(name) + (direct_io ? "_direct" : "_synced"), options, steps});
     }
   }
   return scenarios;

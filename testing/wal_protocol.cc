@@ -1,6 +1,3 @@
-// Breadth-first exploration. A state is known by a 64-bit fingerprint; only the frontier is kept
-// whole. With some millions of states two of them share a fingerprint with a probability of about
-// one in a million. A trace is rebuilt by taking the same numbered steps again.
 #include "testing/wal_protocol.h"
 
 #include <algorithm>
@@ -9,18 +6,13 @@
 #include <cstddef>
 #include <utility>
 
-#include "base/check.h"
+#include "testing/model_explorer.h"
 #include "testing/wal_protocol_disk.h"
 #include "testing/wal_protocol_steps.h"
-
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 namespace tallystick {
 namespace wal_protocol {
 namespace {
-
-uint64_t Fingerprint(const State& state) { return XXH3_64bits(&state, sizeof state); }
 
 class Auditor {
  public:
@@ -84,39 +76,16 @@ class Auditor {
   uint64_t recoveries_ = 0;
 };
 
-// Where a state was first reached from.
-struct Origin {
-  uint32_t parent;  // index into origins
-  uint16_t step;    // number among the parent's steps
-};
-
-class Explorer {
+// The model as model_explorer.h wants it.
+class Model {
  public:
-  Explorer(BrokenRule rule, const WalProtocolBounds& bounds)
-      : steps_(rule, bounds), auditor_(rule) {}
+  using State = wal_protocol::State;
 
-  WalProtocolResult Run() {
-    std::vector<State> frontier = {steps_.Initial()};
-    origins_.push_back({0, 0});
-    std::vector<uint32_t> indexes = {0};
-    seen_.insert(Fingerprint(frontier[0]));
-    while (!frontier.empty() && result_.violation.empty()) {
-      std::vector<State> next;
-      std::vector<uint32_t> next_indexes;
-      for (size_t i = 0; i < frontier.size() && result_.violation.empty(); ++i) {
-        Expand(frontier[i], indexes[i], next, next_indexes);
-      }
-      frontier = std::move(next);
-      indexes = std::move(next_indexes);
-      result_.depth += frontier.empty() ? 0 : 1;
-    }
-    result_.states = seen_.size();
-    result_.recoveries = auditor_.recoveries();
-    return std::move(result_);
-  }
+  Model(BrokenRule rule, const WalProtocolBounds& bounds) : steps_(rule, bounds), auditor_(rule) {}
 
- private:
-  // Calls `emit` with every successor, crashes included, in a fixed order.
+  State Initial() const { return steps_.Initial(); }
+
+  // Crashes included.
   void ForEachSuccessor(const State& state, const Emit& emit) const {
     steps_.ForEach(state, emit);
     if (state.crashes_left == 0) return;
@@ -134,6 +103,30 @@ class Explorer {
     });
   }
 
+  // The state as the next process would find it, killed or after any power cut. What the process is
+  // about to do makes no difference to that.
+  std::string Audit(const State& state, std::string* last) {
+    if (!audited_.insert(XXH3_64bits(&state, offsetof(State, mode))).second) return "";
+    *last = "KILL";
+    std::string violation = auditor_.Recoverable(state);
+    if (!violation.empty()) return violation;
+    *last = "one block rots, KILL";
+    violation = auditor_.Rotten(state);
+    int code = 0;
+    if (!violation.empty()) return violation;
+    ForEachPowerCut(state, [&](const State& left) {
+      if (violation.empty()) {
+        violation = auditor_.Recoverable(left);
+        *last = "POWER CUT (survivors " + std::to_string(code) + ")";
+      }
+      ++code;
+    });
+    return violation;
+  }
+
+  uint64_t recoveries() const { return auditor_.recoveries(); }
+
+ private:
   // After the last crash one frame is enough: every state is audited against one more crash anyway.
   static void TakeCrash(State& state) {
     if (--state.crashes_left > 0) return;
@@ -143,86 +136,19 @@ class Explorer {
     state.spares_left = 0;
   }
 
-  void Expand(const State& state, uint32_t index, std::vector<State>& next,
-              std::vector<uint32_t>& next_indexes) {
-    Audit(state, index);
-    if (!result_.violation.empty()) return;
-    uint16_t number = 0;
-    ForEachSuccessor(state, [&](const State& successor, const Step& step) {
-      const uint16_t this_step = number++;
-      ++result_.transitions;
-      if (!result_.violation.empty()) return;
-      if (!step.violation.empty()) {
-        result_.violation = step.violation;
-        result_.trace = TraceTo(index);
-        result_.trace.push_back(step.ToString());
-        return;
-      }
-      if (!seen_.insert(Fingerprint(successor)).second) return;
-      next_indexes.push_back(static_cast<uint32_t>(origins_.size()));
-      origins_.push_back({index, this_step});
-      next.push_back(successor);
-    });
-  }
-
-  // The state as the next process would find it, killed or after any power cut. What the process is
-  // about to do makes no difference to that.
-  void Audit(const State& state, uint32_t index) {
-    if (!audited_.insert(XXH3_64bits(&state, offsetof(State, mode))).second) return;
-    std::string violation = auditor_.Recoverable(state);
-    std::string last = "KILL";
-    if (violation.empty()) {
-      violation = auditor_.Rotten(state);
-      last = "one block rots, KILL";
-    }
-    int code = 0;
-    if (violation.empty()) {
-      ForEachPowerCut(state, [&](const State& left) {
-        if (violation.empty()) {
-          violation = auditor_.Recoverable(left);
-          last = "POWER CUT (survivors " + std::to_string(code) + ")";
-        }
-        ++code;
-      });
-    }
-    if (violation.empty()) return;
-    result_.violation = violation;
-    result_.trace = TraceTo(index);
-    result_.trace.push_back(last);
-  }
-
-  std::vector<std::string> TraceTo(uint32_t index) const {
-    std::vector<uint16_t> path;
-    for (; index != 0; index = origins_[index].parent) path.push_back(origins_[index].step);
-    std::ranges::reverse(path);
-    std::vector<std::string> trace;
-    State state = steps_.Initial();
-    for (const uint16_t wanted : path) {
-      uint16_t number = 0;
-      State taken = state;
-      ForEachSuccessor(state, [&](const State& successor, const Step& step) {
-        if (number++ != wanted) return;
-        taken = successor;
-        trace.push_back(step.ToString());
-      });
-      state = taken;
-    }
-    return trace;
-  }
-
   const Steps steps_;
   Auditor auditor_;
-  boost::unordered_flat_set<uint64_t> seen_;
   boost::unordered_flat_set<uint64_t> audited_;
-  std::vector<Origin> origins_;
-  WalProtocolResult result_;
 };
 
 }  // namespace
 }  // namespace wal_protocol
 
 WalProtocolResult ExploreWalProtocol(BrokenRule rule, const WalProtocolBounds& bounds) {
-  return wal_protocol::Explorer(rule, bounds).Run();
+  wal_protocol::Model model(rule, bounds);
+  WalProtocolResult result = ModelExplorer(model).Run();
+  result.recoveries = model.recoveries();
+  return result;
 }
 
 namespace {

@@ -24,6 +24,8 @@
 #include <string_view>
 #include <vector>
 
+#include "testing/model_result.h"
+
 namespace tallystick {
 
 // What the protocol demands; each can be left out, to show that the model notices.
@@ -62,14 +64,7 @@ struct WalProtocolBounds {
   int spares = 1;        // files prepared while running, created or recycled
 };
 
-struct WalProtocolResult {
-  uint64_t states = 0;
-  uint64_t transitions = 0;
-  uint64_t recoveries = 0;  // plans computed, of states as they are and as a crash could leave them
-  int depth = 0;
-  std::string violation;           // empty: all invariants hold in all states
-  std::vector<std::string> trace;  // a shortest way to it, one step a line
-};
+using WalProtocolResult = ModelResult;
 
 // Breadth first, so that a counterexample is a shortest one.
 WalProtocolResult ExploreWalProtocol(BrokenRule rule, const WalProtocolBounds& bounds = {});

@@ -1,7 +1,5 @@
 #include "testing/wal_protocol_steps.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 #include "base/check.h"
@@ -75,8 +73,6 @@ void WriteHeaderOf(State& state, int number, bool keep_salt) {
 }
 
 }  // namespace
-
-std::string Step::ToString() const { return fmt::format(fmt::runtime(format), a, b); }
 
 State Steps::Initial() const {
   State state;

@@ -2,26 +2,15 @@
 // protocol in its place and the switch that leaves it out.
 #pragma once
 
-#include <functional>
-#include <string>
-#include <string_view>
-
+#include "testing/model_result.h"
 #include "testing/wal_protocol.h"
 #include "testing/wal_protocol_disk.h"
 #include "testing/wal_protocol_state.h"
 
 namespace tallystick::wal_protocol {
 
-// One step of a trace; `format` takes up to two numbers.
-struct Step {
-  std::string_view format;
-  int a = 0;
-  int b = 0;
-  std::string_view violation = {};  // the step itself breaks an invariant
-  std::string ToString() const;
-};
-
-using Emit = std::function<void(const State&, const Step&)>;
+using Step = ModelStep;
+using Emit = EmitStep<State>;
 
 class Steps {
  public:

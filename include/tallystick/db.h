@@ -59,6 +59,25 @@ struct DbStatus {
   uint64_t recovery_rows = 0;
   uint64_t recovery_ms = 0;
   uint64_t recovery_torn_bytes = 0;
+  // Segments, and their dedupe sidecars.
+  uint64_t segments = 0;
+  uint64_t segment_rows = 0;
+  uint64_t segment_bytes = 0;     // of the .seg files
+  uint64_t segments_damaged = 0;  // a block did not verify; reads of it fail
+  uint64_t sidecars_hit = 0;      // at open: there and bound to their segment
+  uint64_t sidecars_missing = 0;  // at open
+  uint64_t sidecars_corrupt = 0;  // at open and since
+  uint64_t sidecars_rebuilt = 0;
+  uint64_t sidecars_unknown = 0;  // now: ingest is refused until they are rebuilt
+  uint64_t sidecar_write_failures = 0;
+  uint64_t filter_bytes = 0;  // in memory
+  uint64_t filters_loaded = 0;
+  uint64_t flushes = 0;
+  uint64_t flush_failures = 0;
+  Status flush;  // ok, or why the last attempt failed
+  uint64_t cache_bytes = 0;
+  uint64_t probe_pages = 0;  // requests that needed sidecar pages
+  uint64_t probe_again = 0;  // requests sent back to probe
   // Counters since open.
   uint64_t frames_written = 0;
   uint64_t marks_written = 0;
@@ -94,10 +113,12 @@ class Db {
 
   // Blocks until every event of the batch has its outcome and the accepted ones are durable.
   // Errors refuse the whole batch, as 503 would (kUnavailable: queue_full, memory_full,
-  // log_poisoned; kNoSpace) or as a mistake (kInvalidArgument: batch_too_large). After an error
-  // other than kInvalidArgument it is unknown whether the events were stored: send them again.
-  Result<IngestResult> Ingest(Batch batch);
-  void IngestAsync(Batch batch, IngestDone done);
+  // dedupe_rebuilding, log_poisoned; kNoSpace) or as a mistake (kInvalidArgument: batch_too_large).
+  // After an error other than kInvalidArgument it is unknown whether the events were stored: send
+  // them again. The sidecars are probed in this thread.
+  Result<IngestResult> Ingest(Batch batch, const IngestOptions& options = {});
+  // Probes filters in this thread; where pages must be read, that is done by a task of the engine.
+  void IngestAsync(Batch batch, IngestDone done, const IngestOptions& options = {});
 
   Result<UsageResult> Aggregate(const UsageQuery& query) const;
   Result<EventStream> ListEvents(const EventsQuery& query) const;
@@ -112,11 +133,13 @@ class Db {
   // ok if ingest would be taken now; cheap.
   Status Ready() const;
 
-  // Recounts everything from the rows, and compares with what queries answer and with the key
-  // tables. `progress` (may be empty) gets rows done and rows in all.
+  // Recounts everything from the rows, and compares with what queries answer, with the key tables
+  // and with the sidecars (every row is hashed again). `progress` (may be empty) gets rows done and
+  // rows in all.
   Result<VerifyReport> Verify(const std::function<void(uint64_t, uint64_t)>& progress) const;
 
-  // Finishes what is queued, writes a mark, releases the directory. Idempotent.
+  // Finishes what is queued, flushes what it can (flush_on_close_ms_max), releases the directory.
+  // Idempotent.
   Status Close();
 
  private:

@@ -92,7 +92,9 @@ enum class OutcomeKind : uint8_t { kAccepted = 0, kDuplicate = 1, kConflict = 2,
 
 struct EventOutcome {
   OutcomeKind kind = OutcomeKind::kRejected;
-  Lsn lsn;  // accepted: its own; duplicate: the original's; conflict: the stored quarantined row's
+  // accepted: its own; duplicate: the original's; conflict: the stored quarantined row's. 0: not
+  // looked up (IngestOptions::originals).
+  Lsn lsn;
   Rejection rejection;  // set where kind is kRejected
 };
 

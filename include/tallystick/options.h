@@ -28,6 +28,12 @@ struct EventLimits {
   int64_t timestamp_ahead_ms_max = 24 * 3600 * 1000;  // beyond now; >= 0
 };
 
+struct IngestOptions {
+  // Every duplicate and conflict names the LSN of the row that was there before. That may cost a
+  // read of its segment each; without it such an LSN is given where it is known anyway, else 0.
+  bool originals = false;
+};
+
 struct OpenOptions {
   static constexpr uint64_t kWalFileBytes = 64ull << 20;
   static constexpr uint32_t kBatchBytesMax = 16u << 20;
@@ -50,7 +56,18 @@ struct OpenOptions {
   uint64_t queue_bytes_max = 64ull << 20;  // beyond: 503 queue_full
   uint32_t queue_events_max = 1 << 20;
 
-  uint64_t memory_bytes_max = 4ull << 30;  // of memtables; beyond: 503 memory_full
+  // Full memtables that wait to be flushed, and key tables that wait for their sidecar. Beyond
+  // either: 503 memory_full until the background has caught up.
+  uint32_t memtables_max = 4;   // 1..1000
+  uint32_t key_tables_max = 8;  // >= memtables_max, ..1000
+  // A memtable whose oldest row is older than this is flushed although it is not full. 0 = never.
+  uint64_t memtable_age_ms_max = 600'000;
+  uint32_t flush_on_close_ms_max = 3'000;  // Close flushes what it can in this time. 0 = nothing
+
+  uint64_t background_bytes_per_second = 200'000'000;  // of flush and rebuild; 0 = no limit
+  uint64_t cache_bytes_max = 256ull << 20;             // of verified segment blocks
+  uint64_t dedupe_memory_bytes_max = 4ull << 30;  // of sidecar filters; the rest is read from disk
+  uint32_t runs_max = 0;  // live segments; from then on 503 compaction_behind. 0 = no limit
 
   // Sizes that tests make small. A batch is bounded by batch_bytes_max (encoded); one must fit into
   // a frame, and a frame into a WAL file: Validate() checks it.
@@ -58,7 +75,8 @@ struct OpenOptions {
   uint32_t memtable_rows_max = 314'000;     // rows of one WAL file
   uint32_t batch_events_max = 65'536;
   uint32_t batch_bytes_max = kBatchBytesMax;
-  bool wal_direct_io = true;  // O_DIRECT|O_DSYNC where the file system takes it
+  uint32_t segment_group_rows = 8192;  // rows of a row group; 1..65,536
+  bool wal_direct_io = true;           // O_DIRECT|O_DSYNC where the file system takes it
 
   Status Validate() const;
 };

@@ -26,6 +26,7 @@ void AddIngest(CLI::App& app, Action* action);
 void AddReads(CLI::App& app, Action* action);  // usage, events, event, conflicts
 void AddInspect(CLI::App& app, Action* action);
 void AddVerify(CLI::App& app, Action* action);
+void AddSidecar(CLI::App& app, Action* action);
 
 // --url and --data, one of which is needed.
 struct Place {

@@ -105,9 +105,25 @@ void AddDatabaseOptions(CLI::App& command, ServeOptions* options) {
       ->check(CLI::IsMember({"global", "account"}))
       ->capture_default_str()
       ->group(group);
-  number("--memory-bytes-max", open.memory_bytes_max,
-         "Memory of events; beyond it ingest answers 503 memory_full")
+  number("--memtables-max", open.memtables_max,
+         "Full memtables that wait to be flushed; beyond: 503 memory_full");
+  number("--key-tables-max", open.key_tables_max,
+         "Key tables that wait for a sidecar; beyond: 503 memory_full");
+  number("--memtable-age-ms-max", open.memtable_age_ms_max,
+         "Rows this old are flushed although their memtable is not full; 0: never");
+  number("--flush-on-close-ms-max", open.flush_on_close_ms_max,
+         "Time for a flush when stopped; 0: none");
+  number("--background-bytes-per-second", open.background_bytes_per_second,
+         "Rate of flush and rebuild; 0: no limit")
       ->transform(size);
+  number("--cache-bytes-max", open.cache_bytes_max, "Memory of segment blocks")->transform(size);
+  number("--dedupe-memory-bytes-max", open.dedupe_memory_bytes_max,
+         "Memory of sidecar filters; the rest is read from disk")
+      ->transform(size);
+  number("--runs-max", open.runs_max, "Live segments; beyond: 503 compaction_behind; 0: no limit");
+  number("--wal-file-bytes", open.wal_file_bytes, "Size of a log file, and of its memtable")
+      ->transform(size);
+  number("--memtable-rows-max", open.memtable_rows_max, "Rows of a memtable");
   number("--queue-bytes-max", open.queue_bytes_max,
          "Bytes waiting for the log; beyond: 503 queue_full")
       ->transform(size);
@@ -177,7 +193,7 @@ void AddServe(CLI::App& app, Action* action) {
   AddServerOptions(*command, options.get());
   command->footer(
       "--config FILE reads the same options from TOML, '_' for '-': listen = \"0.0.0.0:8080\",\n"
-      "memory_bytes_max = \"8 GiB\". The command line wins over the file.\n"
+      "cache_bytes_max = \"1 GiB\". The command line wins over the file.\n"
       "Prints `listening on http://HOST:PORT` when it takes requests. SIGTERM and SIGINT stop it "
       "in order.\n"
       "Example:\n  tallystick serve --data data --listen 127.0.0.1:8080");

@@ -10,7 +10,10 @@
 //     is safe because nobody is answered before it is, readers compare with the visible LSN, and a
 //     failed write poisons the log, after which nothing is judged until reopen.
 //  5. Once the log is poisoned nothing is written to it, no mark either.
-//  6. Behind the last frame of rows a mark follows as soon as the queue is idle, so that rot in it
+//  6. A request is judged only if every row has been looked at for it: those up to its probe's
+//     `covered` in sidecars, those above dropped_lsn_ in key tables, and covered >= dropped_lsn_.
+//  7. dropped_lsn_ never goes back, and never passes the LSN up to which sidecars answer.
+//  8. Behind the last frame of rows a mark follows as soon as the queue is idle, so that rot in it
 //  cannot
 //     look like a torn tail.
 #include "engine/committer.h"
@@ -36,19 +39,24 @@ uint64_t RowsMax(const Batch& batch) {
 
 }  // namespace
 
-Committer::Committer(Env& env, const OpenOptions& options, LogKeeper& keeper, const Start& start,
-                     std::vector<std::shared_ptr<const Memtable>> sealed, OnMemtable on_memtable)
+Committer::Committer(Env& env, const OpenOptions& options, LogKeeper& keeper,
+                     ManifestStore& manifests, VersionStore& versions, const Start& start,
+                     std::deque<SealedKeys> sealed)
     : env_(env),
       options_(options),
       keeper_(keeper),
-      on_memtable_(std::move(on_memtable)),
+      manifests_(manifests),
+      versions_(versions),
       sealed_(std::move(sealed)),
       position_(start.position),
       frame_(options.group_bytes_max),
       mark_due_(start.last_frame_is_data),
+      dropped_lsn_(start.flushed_lsn.value),
+      key_tables_(static_cast<uint32_t>(sealed_.size())),
       visible_lsn_(start.position.next_lsn.value - 1 - start.last_frame_rows),
       newest_commit_us_(start.last_commit_time_us) {
   position_.commit_time_after_us = start.last_commit_time_us;
+  if (mark_due_) oldest_row_us_ = env_.clock().MonotonicMicros();
   TakeLog();
 }
 
@@ -65,39 +73,56 @@ std::optional<Status> Committer::Refusal(const Batch& batch) const {
                     options_.batch_bytes_max));
   }
   if (!refusal_.ok()) return refusal_;
-  if (queue_bytes_ + batch.encoded_bytes() > options_.queue_bytes_max ||
-      queue_events_ + batch.size() > options_.queue_events_max) {
+  if (admitted_bytes_ + batch.encoded_bytes() > options_.queue_bytes_max ||
+      admitted_events_ + batch.size() > options_.queue_events_max) {
     ++readings_.queue_full;
     return Status::Unavailable(
-        "queue_full", fmt::format("{} events wait to be committed; try again", queue_events_));
+        "queue_full", fmt::format("{} events wait to be committed; try again", admitted_events_));
   }
   return std::nullopt;
 }
 
-void Committer::Submit(Batch batch, IngestDone done) {
-  std::optional<Status> refusal;
+std::optional<Status> Committer::Admit(const Batch& batch) {
+  MutexLock lock(mutex_);
+  std::optional<Status> refusal = Refusal(batch);
+  if (refusal.has_value()) return refusal;
+  admitted_bytes_ += batch.encoded_bytes();
+  admitted_events_ += batch.size();
+  return std::nullopt;
+}
+
+void Committer::Forget(const Batch& batch) {
+  admitted_bytes_ -= batch.encoded_bytes();
+  admitted_events_ -= batch.size();
+}
+
+void Committer::Enqueue(Request request) {
   bool wake = false;
   {
     MutexLock lock(mutex_);
-    refusal = Refusal(batch);
-    if (!refusal.has_value()) {
-      const uint64_t before = queue_bytes_;
-      queue_bytes_ += batch.encoded_bytes();
-      queue_events_ += batch.size();
-      wake = queue_.empty() ||
-             (before < options_.commit_wake_bytes && queue_bytes_ >= options_.commit_wake_bytes);
-      queue_.push_back({std::move(batch), std::move(done)});
-    }
+    const uint64_t before = queue_bytes_;
+    queue_bytes_ += request.batch.encoded_bytes();
+    wake = queue_.empty() ||
+           (before < options_.commit_wake_bytes && queue_bytes_ >= options_.commit_wake_bytes);
+    queue_.push_back(std::move(request));
   }
-  if (refusal.has_value()) return done(*std::move(refusal));
   if (wake && wake_) wake_();
+}
+
+void Committer::Refuse(Request request, const Status& status) {
+  {
+    MutexLock lock(mutex_);
+    Forget(request.batch);
+  }
+  request.done(status);
 }
 
 Status Committer::Ready() const {
   MutexLock lock(mutex_);
   if (closed_) return Status::FailedPrecondition("closed", "the database is closed");
   if (!refusal_.ok()) return refusal_;
-  if (queue_bytes_ >= options_.queue_bytes_max || queue_events_ >= options_.queue_events_max) {
+  if (admitted_bytes_ >= options_.queue_bytes_max ||
+      admitted_events_ >= options_.queue_events_max) {
     return Status::Unavailable("queue_full", "the commit queue is full; try again");
   }
   return Status::Ok();
@@ -111,8 +136,8 @@ bool Committer::poisoned() const {
 Committer::Readings Committer::Read() const {
   MutexLock lock(mutex_);
   Readings readings = readings_;
-  readings.queue_bytes = queue_bytes_;
-  readings.queue_events = queue_events_;
+  readings.queue_bytes = admitted_bytes_;
+  readings.queue_events = admitted_events_;
   return readings;
 }
 
@@ -140,18 +165,22 @@ StepResult Committer::Step() {
     FailQueue(Ready());
     return StepResult::Wait();
   }
+  DropKeyTables();
   bool empty, gathered;
   {
     MutexLock lock(mutex_);
     empty = queue_.empty();
     gathered = queue_bytes_ >= options_.commit_wake_bytes || closed_;
   }
-  if (empty) return WriteMarkIfIdle();
+  if (empty) return SealIfOld();
   const int64_t due = write_started_us_ + options_.commit_gap_us;
   if (!gathered && env_.clock().MonotonicMicros() < due) return StepResult::WaitUntil(due);
 
   Group group = TakeGroup();
-  if (group.requests.empty()) return StepResult::Wait();  // no room; the keeper wakes us
+  if (group.requests.empty()) {
+    MutexLock lock(mutex_);
+    return queue_.empty() ? StepResult::Again() : StepResult::Wait();  // the keeper wakes us
+  }
   write_started_us_ = env_.clock().MonotonicMicros();
   Judge(group);
   if (TALLY_MUTANT("ack_before_sync")) Answer(group);
@@ -185,20 +214,54 @@ bool Committer::TakeLog() {
 bool Committer::EnsureRoom(uint64_t record_bytes, uint64_t rows) {
   if (log_->writer->Fits(record_bytes) && log_->memtable->Fits(record_bytes, rows)) return true;
   // A file without frames cannot be ended, but then one request does not fit an empty one.
-  const bool has_frames = log_->writer->offset() > kWalHeaderBytes;
-  TALLY_CHECK(has_frames);
-  const ListedWalFile ended{log_->writer->number(), FrameNumber{position_.next_frame.value - 1}};
-  auto spare = keeper_.TakeSpare(ended);
-  if (spare == nullptr) return false;
-  sealed_.push_back(log_->memtable);
-  on_memtable_(spare->memtable);
-  log_ = std::move(spare);
+  TALLY_CHECK(log_->writer->offset() > kWalHeaderBytes);
+  if (!SealActiveFile()) return false;
   TALLY_CHECK(log_->writer->Fits(record_bytes) && log_->memtable->Fits(record_bytes, rows));
   return true;
 }
 
+// Goes over to the spare. False: there is none, and nothing has changed.
+bool Committer::SealActiveFile() {
+  auto spare = keeper_.TakeSpare(EndOfActive());
+  if (spare == nullptr) return false;
+  sealed_.push_back({log_->memtable->shared_keys(), {position_.next_lsn.value - 1}});
+  key_tables_.store(static_cast<uint32_t>(sealed_.size()), std::memory_order_relaxed);
+  versions_.AddMemtable(spare->memtable);
+  log_ = std::move(spare);
+  oldest_row_us_ = 0;
+  if (on_sealed_) on_sealed_();
+  return true;
+}
+
+LogKeeper::Ended Committer::EndOfActive() const {
+  return {.file = {log_->writer->number(), FrameNumber{position_.next_frame.value - 1}},
+          .last_lsn = {position_.next_lsn.value - 1},
+          .bytes = log_->writer->file_bytes(),
+          .whole = true};
+}
+
+// Oldest first, and only what the sidecars answer for by now.
+void Committer::DropKeyTables() {
+  const Lsn covered = versions_.covered();
+  bool dropped = false;
+  while (!sealed_.empty() &&
+         (sealed_.front().last_lsn <= covered || TALLY_MUTANT("key_table_dropped_early"))) {
+    dropped_lsn_.store(sealed_.front().last_lsn.value, std::memory_order_release);
+    sealed_.pop_front();
+    dropped = true;
+  }
+  if (!dropped) return;
+  key_tables_.store(static_cast<uint32_t>(sealed_.size()), std::memory_order_relaxed);
+  keeper_.Wake();  // it may have waited for that
+}
+
+bool Committer::IsProbed(const Request& request) const {
+  return request.probe.covered >= dropped_lsn() || TALLY_MUTANT("stale_probe_believed");
+}
+
 Committer::Group Committer::TakeGroup() {
   Group group;
+  std::vector<Request> unprobed;
   uint64_t bytes = 0, rows = 0;
   bool wait_for_room = false;
   while (true) {
@@ -206,8 +269,16 @@ Committer::Group Committer::TakeGroup() {
     {
       MutexLock lock(mutex_);
       if (queue_.empty()) break;
-      next_bytes = bytes + queue_.front().batch.encoded_bytes();
-      next_rows = rows + RowsMax(queue_.front().batch);
+      const Request& next = queue_.front();
+      if (!IsProbed(next)) {
+        queue_bytes_ -= next.batch.encoded_bytes();
+        ++readings_.probed_again;
+        unprobed.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+        continue;
+      }
+      next_bytes = bytes + next.batch.encoded_bytes();
+      next_rows = rows + RowsMax(next.batch);
     }
     if (group.requests.empty()) {
       wait_for_room = !EnsureRoom(next_bytes, next_rows);
@@ -218,12 +289,13 @@ Committer::Group Committer::TakeGroup() {
     }
     MutexLock lock(mutex_);
     queue_bytes_ -= queue_.front().batch.encoded_bytes();
-    queue_events_ -= queue_.front().batch.size();
+    Forget(queue_.front().batch);
     group.requests.push_back(std::move(queue_.front()));
     queue_.pop_front();
     bytes = next_bytes;
     rows = next_rows;
   }
+  for (Request& request : unprobed) probe_again_(std::move(request));
   if (wait_for_room) {
     const Status status = keeper_.SpareStatus();
     stuck_ = !status.ok();
@@ -242,7 +314,7 @@ void Committer::Judge(Group& group) {
   group.results.reserve(group.requests.size());
   for (Request& request : group.requests) {
     IngestResult& result = group.results.emplace_back(std::move(request.batch));
-    JudgeRequest(group, BatchBuilder::Of(result.batch), result);
+    JudgeRequest(group, BatchBuilder::Of(result.batch), request.probe, result);
   }
 }
 
@@ -250,8 +322,8 @@ void Committer::Judge(Group& group) {
 void Committer::ProbeSealed(const BatchBuilder& batch) {
   const auto& entries = batch.entries();
   found_.assign(entries.size(), std::nullopt);
-  for (const auto& memtable : sealed_) {
-    const KeyTable& keys = memtable->keys();
+  for (const SealedKeys& sealed : sealed_) {
+    const KeyTable& keys = *sealed.keys;
     for (size_t i = 0; i < entries.size(); ++i) {
       if (i + kPrefetchAhead < entries.size()) {
         keys.Prefetch(entries[i + kPrefetchAhead].id_hash);
@@ -262,8 +334,10 @@ void Committer::ProbeSealed(const BatchBuilder& batch) {
   }
 }
 
-void Committer::JudgeRequest(Group& group, BatchBuilder& batch, IngestResult& result) {
+void Committer::JudgeRequest(Group& group, BatchBuilder& batch, const ProbeResult& probe,
+                             IngestResult& result) {
   ProbeSealed(batch);
+  auto hit = probe.hits.begin();
   const auto& entries = batch.entries();
   const KeyTable& active = log_->memtable->keys();
   result.outcomes.reserve(entries.size());
@@ -285,11 +359,21 @@ void Committer::JudgeRequest(Group& group, BatchBuilder& batch, IngestResult& re
         flush_run();
         run_begin = run_end = entry.offset;
       }
+      while (hit != probe.hits.end() && hit->entry < i) ++hit;
+      const bool in_segment = hit != probe.hits.end() && hit->entry == i;
       auto found = found_[i].has_value() ? found_[i] : active.Find(entry.id_hash);
-      if (found.has_value() && found->payload_hash != entry.payload_hash) {
+      const bool known_there = in_segment && !found.has_value();
+      const bool conflicts = known_there
+                                 ? !hit->same_payload
+                                 : found.has_value() && found->payload_hash != entry.payload_hash;
+      if (conflicts && in_segment && hit->conflict_kept) {
+        outcome = {.kind = OutcomeKind::kConflict, .lsn = hit->conflict};
+      } else if (conflicts) {
         flush_run();
         run_begin = run_end = entry.offset + entry.bytes;
         outcome = JudgeConflict(group, batch, entry);
+      } else if (known_there) {
+        outcome = {.kind = OutcomeKind::kDuplicate, .lsn = hit->original};
       } else {
         outcome = JudgeEntry(group, batch, entry, found);
         if (outcome.kind == OutcomeKind::kAccepted) run_end = entry.offset + entry.bytes;
@@ -358,8 +442,8 @@ EventOutcome Committer::JudgeConflict(Group& group, const BatchBuilder& batch, c
 
 std::optional<KeyTable::Found> Committer::FindEverywhere(const EventHash& hash) const {
   if (auto found = log_->memtable->keys().Find(hash)) return found;
-  for (const auto& memtable : sealed_) {
-    if (auto found = memtable->keys().Find(hash)) return found;
+  for (const SealedKeys& sealed : sealed_) {
+    if (auto found = sealed.keys->Find(hash)) return found;
   }
   return std::nullopt;
 }
@@ -383,11 +467,12 @@ Status Committer::WriteFrame(FrameType type, uint32_t rows) {
   if (rows > 0) {
     TALLY_CHECK(log_->memtable->AppendFrame(header.first_lsn, header.commit_time_us,
                                             frame_.payload(), rows));
+    if (oldest_row_us_ == 0) oldest_row_us_ = env_.clock().MonotonicMicros();
   }
   ++position_.next_frame.value;
   position_.next_lsn.value += rows;
   position_.commit_time_after_us = header.commit_time_us;
-  keeper_.NoteCommitTime(header.commit_time_us);
+  manifests_.NoteCommitTime(header.commit_time_us);
   newest_commit_us_.store(header.commit_time_us, std::memory_order_release);
   mark_due_ = type == FrameType::kData;
   frame_done_us_ = env_.clock().MonotonicMicros();
@@ -395,6 +480,18 @@ Status Committer::WriteFrame(FrameType type, uint32_t rows) {
   ++(type == FrameType::kData ? readings_.frames : readings_.marks);
   readings_.frame_bytes += FrameBytes(frame_.payload_bytes());
   return Status::Ok();
+}
+
+// Nothing is queued. A memtable that has grown old goes to the flusher although it is not full.
+StepResult Committer::SealIfOld() {
+  const StepResult mark = WriteMarkIfIdle();
+  if (options_.memtable_age_ms_max == 0 || oldest_row_us_ == 0 || poisoned()) return mark;
+  const int64_t due = oldest_row_us_ + static_cast<int64_t>(options_.memtable_age_ms_max) * 1000;
+  if (env_.clock().MonotonicMicros() >= due) {
+    SealActiveFile();  // without a spare: at the next occasion
+    return mark;
+  }
+  return StepResult::WaitUntil(mark.at_micros > 0 ? std::min(mark.at_micros, due) : due);
 }
 
 StepResult Committer::WriteMarkIfIdle() {
@@ -450,7 +547,7 @@ void Committer::FailQueue(const Status& status) {
     MutexLock lock(mutex_);
     failed.swap(queue_);
     queue_bytes_ = 0;
-    queue_events_ = 0;
+    for (const Request& request : failed) Forget(request.batch);
   }
   for (Request& request : failed) request.done(status);
 }
@@ -460,22 +557,18 @@ void Committer::StopTaking() {
   closed_ = true;
 }
 
-void Committer::Drain() {
-  while (true) {
-    {
-      MutexLock lock(mutex_);
-      if (queue_.empty()) break;
-    }
-    // Where the log is full, its keeper still has to prepare the next file.
-    if (Step().kind != StepResult::Kind::kAgain &&
-        keeper_.Step().kind != StepResult::Kind::kAgain) {
-      break;
-    }
-  }
+void Committer::Finish() {
   FailQueue(
       Status::FailedPrecondition("closed", "the database was closed before this was committed"));
   frame_done_us_ = INT64_MIN / 2;  // the mark is due now
   if (log_ != nullptr && !poisoned()) WriteMarkIfIdle();
+}
+
+void Committer::SealActive() {
+  if (log_ == nullptr || poisoned() || log_->writer->offset() == kWalHeaderBytes) return;
+  keeper_.End(EndOfActive());
+  versions_.SealActive();
+  log_ = nullptr;
 }
 
 }  // namespace tallystick

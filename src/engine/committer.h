@@ -1,15 +1,20 @@
 // Committer: the one place where events get their LSN.
 //
-// Requests are queued by any thread; a step takes what is queued, checks every key against the key
-// tables, writes one frame, syncs once, appends to the memtable, publishes the visible LSN, and
-// answers. Check and assignment are one critical section (this task), so the log's order is the
-// truth. It never reads a file.
+// Requests are queued by any thread, with what the sidecars said of their events; a step takes what
+// is queued, checks every key against the key tables, writes one frame, syncs once, appends to the
+// memtable, publishes the visible LSN, and answers. Check and assignment are one critical section
+// (this task), so the log's order is the truth. It never reads a file.
+//
+// Key tables and sidecars together know every key. A sealed memtable's key table is kept until its
+// segment's sidecar answers; the tables kept are those of all rows above dropped_lsn(). A request
+// says up to which LSN it has asked the sidecars (ProbeResult::covered). If that is below
+// dropped_lsn(), nobody has looked at the rows between: it is sent back to be probed again.
 //
 // Source of the pattern: group commit as in LevelDB's DBImpl::Write (one leader for all that is
 // queued).
 //
-// Thread rule: Submit, Ready and the readings from any thread; Step by the executor, never twice at
-// once.
+// Thread rule: Admit to Refuse, Ready and the readings from any thread; Step by the executor, never
+// twice at once.
 #pragma once
 
 #include <atomic>
@@ -22,6 +27,8 @@
 
 #include "base/mutex.h"
 #include "engine/log_keeper.h"
+#include "engine/request.h"
+#include "engine/version_store.h"
 #include "model/batch_builder.h"
 #include "tallystick/db.h"
 #include "wal/wal_writer.h"
@@ -32,6 +39,7 @@ class Committer {
  public:
   struct Start {
     WalPosition position;  // of the next frame
+    Lsn flushed_lsn;       // sidecars know the rows up to it, or nobody does
     int64_t last_commit_time_us = 0;
     bool last_frame_is_data = false;  // it has no successor yet
     // Until there is a log again the last frame may be in the page cache only, for a power cut to
@@ -39,24 +47,43 @@ class Committer {
     uint64_t last_frame_rows = 0;
   };
 
-  // Called by the committer when rows go to another memtable from now on.
-  using OnMemtable = std::function<void(const std::shared_ptr<Memtable>&)>;
+  // A sealed memtable's keys.
+  struct SealedKeys {
+    std::shared_ptr<const KeyTable> keys;
+    Lsn last_lsn;  // of its rows and of all before it
+  };
 
-  Committer(Env& env, const OpenOptions& options, LogKeeper& keeper, const Start& start,
-            std::vector<std::shared_ptr<const Memtable>> sealed, OnMemtable on_memtable);
+  // `sealed`: the key tables of all rows behind the segments but those of the active memtable, in
+  // LSN order.
+  Committer(Env& env, const OpenOptions& options, LogKeeper& keeper, ManifestStore& manifests,
+            VersionStore& versions, const Start& start, std::deque<SealedKeys> sealed);
 
-  // Answers through `done`, exactly once: at once on a refusal, else from a step.
-  void Submit(Batch batch, IngestDone done);
+  // Reserves a place in the queue for a batch, or says why it is refused. What was admitted is
+  // given to Enqueue, when it has been probed, or to Refuse; then its `done` is called exactly
+  // once.
+  std::optional<Status> Admit(const Batch& batch);
+  void Enqueue(Request request);
+  void Refuse(Request request, const Status& status);
+  // Takes an admitted request that must be probed again. Set once, before the steps run.
+  void SetProbeAgain(std::function<void(Request)> probe) { probe_again_ = std::move(probe); }
+  // Called when a memtable was sealed. Set once, before the steps run.
+  void SetOnSealed(std::function<void()> on_sealed) { on_sealed_ = std::move(on_sealed); }
+  // Key tables know all rows above this LSN, and no more than those.
+  Lsn dropped_lsn() const { return {dropped_lsn_.load(std::memory_order_acquire)}; }
+  uint32_t key_tables() const { return key_tables_.load(std::memory_order_relaxed); }
+
   // ok, or the status that a request would be refused with now.
   Status Ready() const;
 
   StepResult Step();
   void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
 
-  // Refuses everything from now on; what is queued is still committed. Then Drain, when neither
-  // this task nor the keeper's runs any more.
+  // Refuses everything from now on; what is admitted is still committed. When no task runs any more
+  // and nothing is left to do: Finish, which writes the last mark. Then SealActive, if the active
+  // memtable is to be flushed.
   void StopTaking();
-  void Drain();
+  void Finish();
+  void SealActive();
 
   Lsn visible() const { return {visible_lsn_.load(std::memory_order_acquire)}; }
   int64_t newest_commit_us() const { return newest_commit_us_.load(std::memory_order_acquire); }
@@ -69,14 +96,11 @@ class Committer {
     uint64_t frames = 0, marks = 0, frame_bytes = 0;
     uint64_t accepted = 0, duplicates = 0, conflicts = 0, rejected = 0;
     uint64_t queue_events = 0, queue_bytes = 0, queue_full = 0;
+    uint64_t probed_again = 0;
   };
   Readings Read() const;
 
  private:
-  struct Request {
-    Batch batch;
-    IngestDone done;
-  };
   // One group: requests with their results, and the rows that go to the frame.
   struct Group {
     std::vector<Request> requests;
@@ -88,11 +112,18 @@ class Committer {
   using Entry = BatchBuilder::Entry;
 
   std::optional<Status> Refusal(const Batch& batch) const REQUIRES(mutex_);
+  void Forget(const Batch& batch) REQUIRES(mutex_);
+  void DropKeyTables();
+  bool IsProbed(const Request& request) const;
+  bool SealActiveFile();
+  LogKeeper::Ended EndOfActive() const;
+  StepResult SealIfOld();
   bool TakeLog();
   bool EnsureRoom(uint64_t record_bytes, uint64_t rows);
   Group TakeGroup();
   void Judge(Group& group);
-  void JudgeRequest(Group& group, BatchBuilder& batch, IngestResult& result);
+  void JudgeRequest(Group& group, BatchBuilder& batch, const ProbeResult& probe,
+                    IngestResult& result);
   void ProbeSealed(const BatchBuilder& batch);
   EventOutcome JudgeEntry(Group& group, BatchBuilder& batch, const Entry& entry,
                           std::optional<KeyTable::Found> found);
@@ -111,12 +142,16 @@ class Committer {
   Env& env_;
   const OpenOptions& options_;
   LogKeeper& keeper_;
-  const OnMemtable on_memtable_;
+  ManifestStore& manifests_;
+  VersionStore& versions_;
   std::function<void()> wake_;
+  std::function<void(Request)> probe_again_;
+  std::function<void()> on_sealed_;
 
   // Owned by the step.
   std::unique_ptr<LogSlot> log_;
-  std::vector<std::shared_ptr<const Memtable>> sealed_;  // their key tables are probed
+  std::deque<SealedKeys>
+      sealed_;  // oldest first; of all rows above dropped_lsn_ but the active ones
   WalPosition position_;
   FrameBuffer frame_;
   std::vector<std::optional<KeyTable::Found>> found_;  // scratch of ProbeSealed
@@ -124,15 +159,20 @@ class Committer {
   bool stuck_ = false;  // the log is full and the keeper said that there is no next one
   int64_t write_started_us_ = INT64_MIN / 2;
   int64_t frame_done_us_ = 0;
+  int64_t oldest_row_us_ = 0;  // when the active memtable got its first row; 0: it has none
 
+  std::atomic<uint64_t> dropped_lsn_;
+  std::atomic<uint32_t> key_tables_;
   std::atomic<uint64_t> visible_lsn_;
   std::atomic<bool> has_log_ = false;
   std::atomic<int64_t> newest_commit_us_;
 
   mutable Mutex mutex_;
   std::deque<Request> queue_ GUARDED_BY(mutex_);
-  uint64_t queue_bytes_ GUARDED_BY(mutex_) = 0;
-  uint64_t queue_events_ GUARDED_BY(mutex_) = 0;
+  uint64_t queue_bytes_ GUARDED_BY(mutex_) = 0;  // of queue_
+  // Of everything that was admitted and is not taken into a group yet.
+  uint64_t admitted_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t admitted_events_ GUARDED_BY(mutex_) = 0;
   Status refusal_ GUARDED_BY(mutex_);  // poisoned, or no log to go on with
   bool closed_ GUARDED_BY(mutex_) = false;
   mutable Readings readings_ GUARDED_BY(mutex_);

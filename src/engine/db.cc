@@ -1,9 +1,11 @@
-// Db::Impl: an engine of two steps (the committer, the log keeper) over one directory, and the
-// views that reads are answered from.
+// Db::Impl: an engine of five kinds of step (committer, log keeper, probers, flusher, sidecar
+// keeper) over one directory, and the views that reads are answered from.
 //
 // Invariants:
-//  1. memtables_ is a list in LSN order that only grows; a memtable is in it before any of its rows
-//     becomes visible. So a view that takes the visible LSN first and the list second is whole.
+//  1. A memtable is in the version before any of its rows becomes visible, and its rows leave it
+//  only
+//     for their segment. So a view that takes the visible LSN first and the version second is
+//     whole.
 //  2. The directory's lock is held from before recovery until after the last write.
 #include "tallystick/db.h"
 
@@ -18,11 +20,17 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "engine/committer.h"
+#include "engine/flusher.h"
 #include "engine/layout.h"
 #include "engine/log_keeper.h"
+#include "engine/manifest_store.h"
+#include "engine/prober.h"
 #include "engine/recovery.h"
 #include "engine/replay.h"
+#include "engine/sidecar_keeper.h"
+#include "engine/version_store.h"
 #include "env/env.h"
+#include "env/io_governor.h"
 #include "query/aggregate.h"
 #include "query/conflicts.h"
 #include "query/events.h"
@@ -34,7 +42,11 @@ namespace tallystick {
 class Db::Impl {
  public:
   Impl(Env& env, const std::string& directory, const OpenOptions& options)
-      : env_(env), layout_(directory), options_(options) {}
+      : env_(env),
+        layout_(directory),
+        options_(options),
+        cache_(options.cache_bytes_max),
+        governor_(env.clock(), options.background_bytes_per_second) {}
 
   Status Open();
   Status Close();
@@ -48,23 +60,60 @@ class Db::Impl {
   Identity identity_;
   uint64_t incarnation_ = 0;
   DbStatus recovery_;  // only its recovery_ fields
+  BlockCache cache_;
+  IoGovernor governor_;
+  std::unique_ptr<ManifestStore> manifests_;
+  std::unique_ptr<VersionStore> versions_;
   std::unique_ptr<LogKeeper> keeper_;
   std::unique_ptr<Committer> committer_;
-  std::atomic<Executor::TaskId> committer_task_ = 0;  // 0: not added yet
-  std::atomic<Executor::TaskId> keeper_task_ = 0;
+  std::unique_ptr<Prober> prober_;
+  std::unique_ptr<Flusher> flusher_;
+  std::unique_ptr<SidecarKeeper> sidecars_;
   bool running_ = false;
 
+  Status Ready() const;
+  void Ingest(Batch batch, const IngestOptions& options, IngestDone done, bool may_block);
+
  private:
+  // A component's step on the executor. It may be woken before it is added: its first step looks at
+  // everything.
+  class Task {
+   public:
+    void Add(Executor& executor, std::string_view name, Executor::Priority priority,
+             std::function<StepResult()> step) {
+      executor_ = &executor;
+      id_ = executor.Add(name, priority, std::move(step));
+    }
+    void Wake() {
+      if (const Executor::TaskId id = id_; id != 0) executor_->Wake(id);
+    }
+    void Remove() {
+      if (const Executor::TaskId id = id_.exchange(0); id != 0) executor_->Remove(id);
+    }
+
+   private:
+    Executor* executor_ = nullptr;
+    std::atomic<Executor::TaskId> id_ = 0;  // 0: not added
+  };
+  static constexpr size_t kProberTasks = 2;  // page reads in flight beyond those of one batch
+
   Status LockDirectory();
   Result<ReplayResult> Replay(const RecoveryPlan& plan);
-  void AddMemtable(const std::shared_ptr<Memtable>& memtable);
+  void MakeComponents(RecoveryPlan plan, ReplayResult replay);
+  Status MemoryBudget() const;
+  Status RunsLimit() const;
+  void NoteSidecars(const RecoveryPlan& plan);
   void Start();
+  void FlushOnClose();
   void Log(LogLevel level, const std::string& text) const {
     if (options_.log) options_.log(level, text);
   }
 
-  mutable Mutex mutex_;
-  std::shared_ptr<const MemtableList> memtables_ GUARDED_BY(mutex_);
+  Task keeper_task_;
+  Task committer_task_;
+  Task prober_tasks_[kProberTasks];
+  Task flusher_task_;
+  Task sidecar_task_;
 };
 
 Status Db::Impl::LockDirectory() {
@@ -99,82 +148,169 @@ Status Db::Impl::Open() {
   TALLY_RETURN_IF_ERROR(options_.Validate());
   const int64_t start_us = env_.clock().MonotonicMicros();
   TALLY_RETURN_IF_ERROR(LockDirectory());
-  TALLY_ASSIGN_OR_RETURN(RecoveryPlan plan, PlanRecovery(env_.fs(), layout_));
+  TALLY_ASSIGN_OR_RETURN(RecoveryPlan plan, PlanRecovery(env_.fs(), layout_, cache_));
+  if (TALLY_MUTANT("orphans_deleted_early")) {
+    for (const std::string& path : plan.orphans) IgnoreError(env_.fs().Remove(path), "planted");
+  }
   TALLY_ASSIGN_OR_RETURN(ReplayResult replay, Replay(plan));
   identity_ = plan.identity;
   incarnation_ = plan.manifest.incarnation;
   recovery_.recovery_frames = replay.frames;
   recovery_.recovery_rows = replay.rows;
   recovery_.recovery_torn_bytes = plan.wal.torn_bytes.size();
+  NoteSidecars(plan);
 
-  Committer::Start start{.position = plan.wal.end, .last_commit_time_us = plan.last_commit_time_us};
+  Committer::Start start{.position = plan.wal.end,
+                         .flushed_lsn = plan.manifest.flushed_lsn,
+                         .last_commit_time_us = plan.last_commit_time_us};
   if (TALLY_MUTANT("lsn_reused") && start.position.next_lsn.value > 1)
     --start.position.next_lsn.value;
-  start.last_frame_is_data = replay.active != nullptr && !replay.active->empty();
+  start.last_frame_is_data = !replay.active->empty();
   if (start.last_frame_is_data) {
     start.last_frame_rows = replay.active->end_lsn().value - replay.active->first_lsn().value;
   }
-
-  MemtableList list(replay.sealed.begin(), replay.sealed.end());
-  std::vector<std::shared_ptr<const Memtable>> sealed = list;
-  list.push_back(replay.active);
-  uint64_t memory = 0;
-  for (const auto& memtable : list) memory += memtable->bytes();
-  {
-    MutexLock lock(mutex_);
-    memtables_ = std::make_shared<const MemtableList>(std::move(list));
+  std::deque<Committer::SealedKeys> keys;
+  for (const auto& memtable : replay.sealed) {
+    if (memtable->empty()) continue;
+    keys.push_back({memtable->shared_keys(), {memtable->end_lsn().value - 1}});
   }
-  keeper_ = std::make_unique<LogKeeper>(env_, layout_, options_, std::move(plan),
-                                        std::move(replay.active), memory);
+  MakeComponents(std::move(plan), std::move(replay));
   const Status established = keeper_->Establish();
   if (!established.ok() && established.code() != StatusCode::kNoSpace) return established;
-  committer_ = std::make_unique<Committer>(
-      env_, options_, *keeper_, start, std::move(sealed),
-      [this](const std::shared_ptr<Memtable>& memtable) { AddMemtable(memtable); });
+  committer_ = std::make_unique<Committer>(env_, options_, *keeper_, *manifests_, *versions_, start,
+                                           std::move(keys));
+  prober_ = std::make_unique<Prober>(
+      *versions_, *committer_,
+      [this](const LiveSegment& segment, const SidecarReader* sidecar, const Status& status) {
+        sidecars_->ReportBad(segment, sidecar, status);
+      });
   recovery_.recovery_ms = static_cast<uint64_t>((env_.clock().MonotonicMicros() - start_us) / 1000);
   Log(LogLevel::kInfo,
-      fmt::format("opened {} at LSN {}: {} WAL frames and {} rows replayed in {} ms", layout_.root,
-                  committer_->visible().value, recovery_.recovery_frames, recovery_.recovery_rows,
-                  recovery_.recovery_ms));
+      fmt::format("opened {} at LSN {}: {} segments, sidecars {} hit, {} missing, {} corrupt, {} "
+                  "rebuilt, {} WAL frames and {} rows replayed in {} ms",
+                  layout_.root, committer_->visible().value, versions_->Current()->segments.size(),
+                  recovery_.sidecars_hit, recovery_.sidecars_missing, recovery_.sidecars_corrupt, 0,
+                  recovery_.recovery_frames, recovery_.recovery_rows, recovery_.recovery_ms));
   Start();
   return Status::Ok();
 }
 
-// A step may run, and wake the other, before the other is added. That wake is not missed: a task's
-// first step looks at everything.
-void Db::Impl::Start() {
-  auto wake_committer = [this] {
-    if (committer_task_ != 0) env_.executor().Wake(committer_task_);
-  };
-  keeper_->SetOnChange(wake_committer);
-  keeper_->SetWake([this] {
-    if (keeper_task_ != 0) env_.executor().Wake(keeper_task_);
-  });
-  committer_->SetWake(wake_committer);
-  running_ = true;
-  keeper_task_ = env_.executor().Add("log-keeper", Executor::Priority::kNormal,
-                                     [this] { return keeper_->Step(); });
-  committer_task_ = env_.executor().Add("committer", Executor::Priority::kNormal,
-                                        [this] { return committer_->Step(); });
+void Db::Impl::NoteSidecars(const RecoveryPlan& plan) {
+  for (const Status& fault : plan.segments.sidecar_status) {
+    if (fault.ok()) {
+      ++recovery_.sidecars_hit;
+      continue;
+    }
+    const bool missing = fault.code() == StatusCode::kNotFound;
+    ++(missing ? recovery_.sidecars_missing : recovery_.sidecars_corrupt);
+    Log(LogLevel::kWarning,
+        "a sidecar is rebuilt from its segment; ingest waits for it: " + fault.ToString());
+  }
 }
 
-void Db::Impl::AddMemtable(const std::shared_ptr<Memtable>& memtable) {
-  MutexLock lock(mutex_);
-  MemtableList list = *memtables_;
-  list.push_back(memtable);
-  memtables_ = std::make_shared<const MemtableList>(std::move(list));
+void Db::Impl::MakeComponents(RecoveryPlan plan, ReplayResult replay) {
+  MemtableList memtables(replay.sealed.begin(), replay.sealed.end());
+  memtables.push_back(replay.active);
+  versions_ = std::make_unique<VersionStore>(plan.segments.list, std::move(memtables));
+  manifests_ = std::make_unique<ManifestStore>(env_.fs(), layout_, plan.identity.database_id,
+                                               plan.manifest, plan.next_number);
+  manifests_->NoteCommitTime(plan.last_commit_time_us);
+  keeper_ =
+      std::make_unique<LogKeeper>(env_, layout_, options_, *manifests_, std::move(plan),
+                                  std::move(replay.active), [this] { return MemoryBudget(); });
+  flusher_ = std::make_unique<Flusher>(env_, layout_, options_, identity_, *manifests_, *versions_,
+                                       *keeper_, cache_, governor_);
+  sidecars_ = std::make_unique<SidecarKeeper>(env_, layout_, options_, identity_.scope, *versions_,
+                                              governor_);
+}
+
+// Whether there may be another memtable.
+Status Db::Impl::MemoryBudget() const {
+  const uint32_t sealed = versions_->sealed_count();
+  if (sealed >= options_.memtables_max) {
+    const Status flush = flusher_->Read().status;
+    if (flush.code() == StatusCode::kNoSpace) return flush;
+    return Status::Unavailable(
+        "memory_full",
+        fmt::format("{} full memtables wait to be flushed, as many as may be", sealed));
+  }
+  const uint32_t tables = committer_ == nullptr ? 0 : committer_->key_tables();
+  if (tables >= options_.key_tables_max) {
+    return Status::Unavailable(
+        "memory_full", fmt::format("{} key tables wait for a sidecar, as many as may be", tables));
+  }
+  return Status::Ok();
+}
+
+void Db::Impl::Start() {
+  keeper_->SetOnChange([this] { committer_task_.Wake(); });
+  keeper_->SetWake([this] { keeper_task_.Wake(); });
+  committer_->SetWake([this] { committer_task_.Wake(); });
+  committer_->SetProbeAgain([this](Request request) { prober_->Queue(std::move(request)); });
+  committer_->SetOnSealed([this] { flusher_task_.Wake(); });
+  prober_->SetWake([this] {
+    for (Task& task : prober_tasks_) task.Wake();
+  });
+  // A sidecar that is there now lets the committer drop a key table, and the keeper prepare a
+  // spare.
+  auto installed = [this] {
+    committer_task_.Wake();
+    keeper_task_.Wake();
+    sidecar_task_.Wake();
+  };
+  flusher_->SetOnInstalled(installed);
+  sidecars_->SetOnInstalled(installed);
+  sidecars_->SetWake([this] { sidecar_task_.Wake(); });
+  running_ = true;
+  Executor& executor = env_.executor();
+  using Priority = Executor::Priority;
+  keeper_task_.Add(executor, "log-keeper", Priority::kNormal, [this] { return keeper_->Step(); });
+  committer_task_.Add(executor, "committer", Priority::kNormal,
+                      [this] { return committer_->Step(); });
+  for (Task& task : prober_tasks_) {
+    task.Add(executor, "prober", Priority::kNormal, [this] { return prober_->Step(); });
+  }
+  flusher_task_.Add(executor, "flusher", Priority::kIdle, [this] { return flusher_->Step(); });
+  sidecar_task_.Add(executor, "sidecar-keeper", Priority::kIdle,
+                    [this] { return sidecars_->Step(); });
 }
 
 View Db::Impl::TakeView() const {
   View view;
-  view.visible = committer_->visible();  // before the list: invariant 1
+  view.visible = committer_->visible();  // before the version: invariant 1
   view.newest_commit_us = committer_->newest_commit_us();
   view.scope = identity_.scope;
   view.incarnation = incarnation_;
   view.now_ms = env_.clock().WallMicros() / 1000;
-  MutexLock lock(mutex_);
-  view.memtables = memtables_;
+  view.version = versions_->Current();
   return view;
+}
+
+Status Db::Impl::Ready() const {
+  TALLY_RETURN_IF_ERROR(committer_->Ready());
+  const auto version = versions_->Current();
+  for (const auto& segment : version->segments) {
+    if (segment->sidecar() == nullptr && segment->listed().last_lsn <= committer_->dropped_lsn()) {
+      return Status::Unavailable(
+          "dedupe_rebuilding",
+          fmt::format("the keys of segment {} are being rebuilt", segment->listed().number.value));
+    }
+  }
+  return RunsLimit();
+}
+
+// Merging is not there yet, so a limit is for whoever asks for one.
+Status Db::Impl::RunsLimit() const {
+  const size_t runs = versions_->Current()->segments.size();
+  if (options_.runs_max == 0 || runs < options_.runs_max) return Status::Ok();
+  return Status::Unavailable("compaction_behind",
+                             fmt::format("{} segments, of {} allowed", runs, options_.runs_max));
+}
+
+void Db::Impl::Ingest(Batch batch, const IngestOptions& options, IngestDone done, bool may_block) {
+  if (Status limit = RunsLimit(); !limit.ok()) return done(std::move(limit));
+  if (auto refusal = committer_->Admit(batch)) return done(*std::move(refusal));
+  prober_->Start({std::move(batch), std::move(done), options, {}}, may_block);
 }
 
 DbStatus Db::Impl::GetStatus() const {
@@ -182,19 +318,42 @@ DbStatus Db::Impl::GetStatus() const {
   status.database_id = identity_.database_id.ToHex();
   status.incarnation = fmt::format("{:016x}", incarnation_);
   status.identity_scope = identity_.scope;
-  status.ingest = committer_->Ready();
+  status.ingest = Ready();
   status.lsn = committer_->visible();
   status.wal_poisoned = committer_->poisoned();
   const LogKeeper::Readings log = keeper_->Read();
   status.read_only = !committer_->has_log();
   status.wal_files = log.wal_files;
   status.wal_bytes = log.wal_bytes;
-  status.memory_bytes = log.memory_bytes;
-  {
-    MutexLock lock(mutex_);
-    status.memtables = memtables_->size();
-    status.key_tables = memtables_->size();
+  status.memory_bytes = log.spare_memory_bytes;
+  const auto version = versions_->Current();
+  for (const auto& segment : version->segments) {
+    status.flushed_lsn = segment->listed().last_lsn;
+    status.segment_rows += segment->listed().rows;
+    status.segment_bytes += segment->listed().bytes;
+    status.segments_damaged += segment->damaged() ? 1 : 0;
+    const auto sidecar = segment->sidecar();
+    if (sidecar == nullptr) {
+      ++status.sidecars_unknown;
+    } else {
+      status.filter_bytes += sidecar->memory_bytes();
+      status.filters_loaded += sidecar->filter_loaded() ? 1 : 0;
+    }
   }
+  for (const auto& memtable : version->memtables) status.memory_bytes += memtable->bytes();
+  status.segments = version->segments.size();
+  status.memtables = version->memtables.size();
+  status.key_tables = committer_->key_tables() + 1;  // and the active one
+  status.cache_bytes = cache_.Read().bytes;
+  const SidecarKeeper::Readings sidecars = sidecars_->Read();
+  status.sidecars_corrupt += sidecars.corrupt;
+  status.sidecars_rebuilt = sidecars.rebuilt;
+  const Flusher::Readings flush = flusher_->Read();
+  status.flushes = flush.flushes;
+  status.flush_failures = flush.failures;
+  status.sidecar_write_failures = flush.sidecar_failures;
+  status.flush = flush.status;
+  status.probe_pages = prober_->queued_in_all();
   const Committer::Readings commit = committer_->Read();
   status.frames_written = commit.frames;
   status.marks_written = commit.marks;
@@ -206,6 +365,7 @@ DbStatus Db::Impl::GetStatus() const {
   status.queue_events = commit.queue_events;
   status.queue_bytes = commit.queue_bytes;
   status.queue_full = commit.queue_full;
+  status.probe_again = commit.probed_again;
   return status;
 }
 
@@ -213,15 +373,36 @@ Status Db::Impl::Close() {
   if (!running_) return Status::Ok();
   running_ = false;
   committer_->StopTaking();
-  env_.executor().Remove(committer_task_.exchange(0));
-  env_.executor().Remove(keeper_task_.exchange(0));
-  committer_->Drain();
+  governor_.Release();
+  for (Task* task : {&prober_tasks_[0], &prober_tasks_[1], &committer_task_, &keeper_task_,
+                     &flusher_task_, &sidecar_task_}) {
+    task->Remove();
+  }
+  // What was admitted is finished here, in one thread.
+  constexpr auto kAgain = StepResult::Kind::kAgain;
+  while (prober_->Step().kind == kAgain || committer_->Step().kind == kAgain ||
+         keeper_->Step().kind == kAgain) {
+  }
+  committer_->Finish();
+  FlushOnClose();
   lock_.reset();
   Log(LogLevel::kInfo,
       fmt::format("closed {} at LSN {}", layout_.root, committer_->visible().value));
   return committer_->poisoned()
              ? Status::Unavailable("log_poisoned", "the log failed before the close")
              : Status::Ok();
+}
+
+// So that the next start has nothing to replay. What does not fit into the time is in the log.
+void Db::Impl::FlushOnClose() {
+  if (options_.flush_on_close_ms_max == 0) return;
+  const int64_t until =
+      env_.clock().MonotonicMicros() + static_cast<int64_t>(options_.flush_on_close_ms_max) * 1000;
+  committer_->SealActive();
+  while (env_.clock().MonotonicMicros() < until &&
+         flusher_->Step().kind == StepResult::Kind::kAgain) {
+  }
+  keeper_->DeleteFree();
 }
 
 // --- the public face ---
@@ -252,19 +433,20 @@ Batch Db::NewBatch() const {
   return BatchBuilder::Make(impl_->identity_.scope, impl_->options_.limits);
 }
 
-void Db::IngestAsync(Batch batch, IngestDone done) {
-  impl_->committer_->Submit(std::move(batch), std::move(done));
+void Db::IngestAsync(Batch batch, IngestDone done, const IngestOptions& options) {
+  impl_->Ingest(std::move(batch), options, std::move(done), /*may_block=*/false);
 }
 
-Result<IngestResult> Db::Ingest(Batch batch) {
+Result<IngestResult> Db::Ingest(Batch batch, const IngestOptions& options) {
   Mutex mutex;
   CondVar answered;
   std::optional<Result<IngestResult>> answer;
-  IngestAsync(std::move(batch), [&](Result<IngestResult> result) {
+  auto done = [&](Result<IngestResult> result) {
     MutexLock lock(mutex);
     answer = std::move(result);
     answered.NotifyOne();
-  });
+  };
+  impl_->Ingest(std::move(batch), options, done, /*may_block=*/true);
   MutexLock lock(mutex);
   while (!answer.has_value()) answered.Wait(mutex);
   return *std::move(answer);
@@ -293,7 +475,7 @@ Result<VerifyReport> Db::Verify(const std::function<void(uint64_t, uint64_t)>& p
 
 Lsn Db::VisibleLsn() const { return impl_->committer_->visible(); }
 DbStatus Db::GetStatus() const { return impl_->GetStatus(); }
-Status Db::Ready() const { return impl_->committer_->Ready(); }
+Status Db::Ready() const { return impl_->Ready(); }
 Status Db::Close() { return impl_->Close(); }
 
 }  // namespace tallystick

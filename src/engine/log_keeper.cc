@@ -2,12 +2,9 @@
 //  1. A WAL file is in a durable manifest before the committer can get it; a file in no durable
 //  manifest is
 //     never read.
-//  2. A file is deleted, cut or recycled only when the newest durable manifest does not name it (or
-//  ends
-//     before what is cut), and no manifest whose outcome is unknown was written after that one.
-//  3. File numbers only go up, over all kinds of file; a manifest whose outcome is unknown has used
-//  its.
-//  4. A prepared file that was not listed yet keeps waiting in pending_; it is not prepared twice.
+//  2. A file is deleted, cut or recycled only when a durable manifest does not name it (or ends
+//     before what is cut); no later manifest can name it again.
+//  3. A prepared file that was not listed yet keeps waiting in pending_; it is not prepared twice.
 #include "engine/log_keeper.h"
 
 #include <fmt/format.h>
@@ -26,6 +23,7 @@ namespace {
 
 constexpr int64_t kRetryMicros = 500'000;
 constexpr size_t kTornCopiesMax = 10;
+constexpr size_t kFreeFilesKept = 2;  // for recycling
 
 // A mark must always fit behind the last data frame.
 uint64_t FileBytesFor(const OpenOptions& options, uint64_t frame_bytes) {
@@ -34,19 +32,16 @@ uint64_t FileBytesFor(const OpenOptions& options, uint64_t frame_bytes) {
 
 }  // namespace
 
-LogKeeper::LogKeeper(Env& env, const Layout& layout, const OpenOptions& options, RecoveryPlan plan,
-                     std::shared_ptr<Memtable> replayed_active, uint64_t memory_in_use)
+LogKeeper::LogKeeper(Env& env, const Layout& layout, const OpenOptions& options,
+                     ManifestStore& manifests, RecoveryPlan plan,
+                     std::shared_ptr<Memtable> replayed_active, std::function<Status()> budget)
     : env_(env),
       layout_(layout),
       options_(options),
-      last_commit_time_us_(plan.last_commit_time_us),
+      manifests_(manifests),
+      budget_(std::move(budget)),
       plan_(std::move(plan)),
-      replayed_active_(std::move(replayed_active)),
-      manifest_(plan_.manifest),
-      next_number_(plan_.next_number) {
-  MutexLock lock(mutex_);
-  readings_.memory_bytes = memory_in_use;
-}
+      replayed_active_(std::move(replayed_active)) {}
 
 void LogKeeper::Log(LogLevel level, const std::string& text) const {
   if (options_.log) options_.log(level, text);
@@ -55,7 +50,7 @@ void LogKeeper::Log(LogLevel level, const std::string& text) const {
 WalFileSpec LogKeeper::Spec(uint64_t file_bytes) {
   return {.dir = layout_.wal_dir,
           .database_id = plan_.identity.database_id,
-          .number = {next_number_++},
+          .number = manifests_.NewNumber(),
           .file_bytes = file_bytes,
           .direct_io = options_.wal_direct_io};
 }
@@ -87,15 +82,16 @@ Status LogKeeper::EstablishOnce() {
     pending_ = std::make_unique<LogSlot>(LogSlot{std::move(writer), replayed_active_});
     SaveTornTail();
   }
-  Manifest next = TakeOver(manifest_, pending_->writer->number());
-  const std::vector<ListedWalFile> kept = next.wal_files;
-  if (TALLY_MUTANT("deleted_before_manifest")) DeleteAndCut(kept);
-  TALLY_RETURN_IF_ERROR(CommitManifest(std::move(next)));
-  DeleteAndCut(kept);
-  RemoveOldManifests();
+  const Manifest next = TakeOver(manifests_.Newest(), pending_->writer->number());
+  if (TALLY_MUTANT("deleted_before_manifest")) DeleteAndCut(next.wal_files);
+  TALLY_RETURN_IF_ERROR(manifests_.Commit([&](Manifest& manifest) { manifest = next; }));
+  DeleteAndCut(next.wal_files);
   {
     MutexLock lock(mutex_);
+    ended_ = KeptFiles(next.wal_files);
     readings_.established = true;
+    readings_.wal_files = next.wal_files.size();
+    for (const Ended& ended : ended_) readings_.wal_bytes += ended.bytes;
   }
   Offer();
   return Status::Ok();
@@ -147,9 +143,8 @@ Result<std::unique_ptr<WalWriter>> LogKeeper::PrepareFirstFile() {
 
 // An empty spare of before has the blocks that a new file lacks. First it must leave the list.
 Result<std::optional<FileNumber>> LogKeeper::UnlistEmptySpare() {
-  Manifest without = manifest_;
   std::optional<FileNumber> spare;
-  std::erase_if(without.wal_files, [&](const ListedWalFile& file) {
+  auto is_empty = [&](const ListedWalFile& file) {
     const auto plan = std::ranges::find(plan_.wal.files, file.number,
                                         [](const WalFilePlan& f) { return f.listed.number; });
     // Not one that a failed write left something in: a poisoned log's file is never used again.
@@ -157,8 +152,10 @@ Result<std::optional<FileNumber>> LogKeeper::UnlistEmptySpare() {
                        plan->verdict == TailVerdict::kCleanEnd;
     if (empty) spare = file.number;
     return empty;
-  });
-  if (spare.has_value()) TALLY_RETURN_IF_ERROR(CommitManifest(std::move(without)));
+  };
+  if (std::ranges::none_of(manifests_.Newest().wal_files, is_empty)) return spare;
+  TALLY_RETURN_IF_ERROR(
+      manifests_.Commit([&](Manifest& manifest) { std::erase_if(manifest.wal_files, is_empty); }));
   return spare;
 }
 
@@ -186,6 +183,27 @@ Manifest LogKeeper::TakeOver(const Manifest& from, FileNumber new_file) const {
   return next;
 }
 
+// The files with frames that stay, with the LSN that each reaches.
+std::vector<LogKeeper::Ended> LogKeeper::KeptFiles(const std::vector<ListedWalFile>& kept) const {
+  std::vector<Ended> files;
+  const Memtable& active = *replayed_active_;
+  const uint64_t moved_rows =
+      active.empty() ? 0 : active.end_lsn().value - active.first_lsn().value;
+  uint64_t last_lsn = plan_.manifest.flushed_lsn.value;
+  for (const WalFilePlan& file : plan_.wal.files) {
+    last_lsn += file.rows;
+    const auto listed =
+        std::ranges::find(kept, file.listed.number, [](const auto& f) { return f.number; });
+    if (listed == kept.end()) continue;
+    // Where its last frame went to the new log, so did that frame's rows.
+    const bool moved = listed->end != file.last_frame;
+    files.push_back({.file = *listed,
+                     .last_lsn = {last_lsn - (moved ? moved_rows : 0)},
+                     .bytes = moved ? file.last_frame_offset : file.end_offset});
+  }
+  return files;
+}
+
 // Nothing here is needed any more; what cannot be removed now is an orphan next time.
 void LogKeeper::DeleteAndCut(const std::vector<ListedWalFile>& kept) {
   FileSystem& fs = env_.fs();
@@ -196,7 +214,6 @@ void LogKeeper::DeleteAndCut(const std::vector<ListedWalFile>& kept) {
           "could not remove a file that is no longer needed: " + status.ToString());
     }
   };
-  uint64_t bytes = 0;
   for (const WalFilePlan& file : plan_.wal.files) {
     const std::string path = JoinPath(layout_.wal_dir, WalFileName(file.listed.number));
     const auto listed =
@@ -211,11 +228,8 @@ void LogKeeper::DeleteAndCut(const std::vector<ListedWalFile>& kept) {
     auto opened = fs.Open(path, OpenMode::kReadWrite);
     if (opened.ok())
       IgnoreError((*opened)->Truncate(end), "only saves space; tried again next time");
-    bytes += end;
   }
   for (const std::string& path : plan_.orphans) remove(path);
-  MutexLock lock(mutex_);
-  readings_.wal_bytes = bytes;
 }
 
 // --- in the background ---
@@ -224,13 +238,20 @@ StepResult LogKeeper::Step() {
   const int64_t now = env_.clock().MonotonicMicros();
   if (now < retry_at_us_) return StepResult::WaitUntil(retry_at_us_);
   bool established, wanted;
+  std::optional<Ended> surplus;
   {
     MutexLock lock(mutex_);
     established = readings_.established;
     wanted = offered_ == nullptr;
+    if (free_.size() > kFreeFilesKept) {
+      surplus = free_.front();
+      free_.erase(free_.begin());
+    }
   }
   Status status;
-  if (!established) {
+  if (surplus.has_value()) {
+    RemoveFile(surplus->file.number);
+  } else if (!established) {
     status = EstablishOnce();
   } else if (wanted) {
     status = pending_ == nullptr ? PrepareSpare() : ListSpare();
@@ -251,26 +272,26 @@ StepResult LogKeeper::Step() {
 }
 
 Status LogKeeper::PrepareSpare() {
-  const Memtable::Capacity capacity = MemtableCapacity(options_);
-  uint64_t in_use;
+  TALLY_RETURN_IF_ERROR(budget_());
+  TALLY_ASSIGN_OR_RETURN(auto writer, PrepareWriter());
+  pending_ = std::make_unique<LogSlot>(
+      LogSlot{std::move(writer), std::make_shared<Memtable>(MemtableCapacity(options_))});
+  return Status::Ok();
+}
+
+// From a free file if there is one: its blocks are allocated and written already.
+Result<std::unique_ptr<WalWriter>> LogKeeper::PrepareWriter() {
+  const WalFileSpec spec = Spec(FileBytesFor(options_, 0));
+  std::optional<FileNumber> recycled;
   {
     MutexLock lock(mutex_);
-    in_use = readings_.memory_bytes;
+    const auto whole = std::ranges::find_if(free_, &Ended::whole);
+    if (whole != free_.end()) {
+      recycled = whole->file.number;
+      free_.erase(whole);
+    }
   }
-  if (in_use + Memtable::BytesFor(capacity) > options_.memory_bytes_max) {
-    return Status::Unavailable(
-        "memory_full",
-        fmt::format("{} bytes of memtables are in use, another would pass the limit of {}", in_use,
-                    options_.memory_bytes_max));
-  }
-  TALLY_ASSIGN_OR_RETURN(
-      auto writer,
-      WalWriter::Prepare(env_.fs(), env_.random(), Spec(FileBytesFor(options_, 0)), std::nullopt));
-  pending_ =
-      std::make_unique<LogSlot>(LogSlot{std::move(writer), std::make_shared<Memtable>(capacity)});
-  MutexLock lock(mutex_);
-  readings_.memory_bytes += pending_->memtable->bytes();
-  return Status::Ok();
+  return WalWriter::Prepare(env_.fs(), env_.random(), spec, recycled);
 }
 
 Status LogKeeper::ListSpare() {
@@ -278,52 +299,72 @@ Status LogKeeper::ListSpare() {
     Offer();
     return Status::Ok();
   }
-  Manifest next = manifest_;
+  size_t listed = 0;
+  TALLY_RETURN_IF_ERROR(manifests_.Commit([&](Manifest& manifest) {
+    MutexLock lock(mutex_);
+    ApplyEnds(manifest);
+    manifest.wal_files.push_back({pending_->writer->number(), std::nullopt});
+    listed = manifest.wal_files.size();
+  }));
   {
     MutexLock lock(mutex_);
-    for (const ListedWalFile& sealed : sealed_) {
-      auto file =
-          std::ranges::find(next.wal_files, sealed.number, [](const auto& f) { return f.number; });
-      TALLY_CHECK(file != next.wal_files.end());
-      file->end = sealed.end;
-    }
+    readings_.wal_files = listed;
   }
-  next.wal_files.push_back({pending_->writer->number(), std::nullopt});
-  TALLY_RETURN_IF_ERROR(CommitManifest(std::move(next)));
-  RemoveOldManifests();
   Offer();
   return Status::Ok();
 }
 
-// On ok, `next` is durable and manifest_. A failure uses its number up.
-Status LogKeeper::CommitManifest(Manifest next) {
-  next.number = {next_number_++};
-  next.next_number = next_number_;
-  next.last_commit_time_us = last_commit_time_us_.load(std::memory_order_relaxed);
-  bool renamed = false;
-  TALLY_RETURN_IF_ERROR(
-      WriteManifest(env_.fs(), layout_.manifest_dir, plan_.identity.database_id, next, &renamed));
-  manifest_ = std::move(next);
-  MutexLock lock(mutex_);
-  readings_.wal_files = manifest_.wal_files.size();
-  std::erase_if(sealed_, [&](const ListedWalFile& sealed) {
-    return std::ranges::find(manifest_.wal_files, sealed) != manifest_.wal_files.end();
-  });
-  return Status::Ok();
+// --- the flusher's side ---
+
+void LogKeeper::ApplyEnds(Manifest& manifest) const {
+  for (const Ended& ended : ended_) {
+    const auto file = std::ranges::find(manifest.wal_files, ended.file.number,
+                                        [](const auto& listed) { return listed.number; });
+    TALLY_CHECK(file != manifest.wal_files.end());
+    file->end = ended.file.end;
+  }
 }
 
-void LogKeeper::RemoveOldManifests() {
-  auto names = env_.fs().List(layout_.manifest_dir);
-  if (!names.ok()) return;  // only saves space; tried again with the next manifest
-  std::set<uint64_t> numbers;
-  for (const std::string& name : *names) {
-    if (const auto number = ParseNumberName(name); number.has_value()) numbers.insert(*number);
+std::vector<FileNumber> LogKeeper::Drop(Manifest& manifest, Lsn flushed_lsn) const {
+  MutexLock lock(mutex_);
+  ApplyEnds(manifest);
+  std::vector<FileNumber> dropped;
+  for (const Ended& ended : ended_) {
+    if (ended.last_lsn > flushed_lsn) break;
+    TALLY_CHECK(manifest.wal_files.front().number == ended.file.number);
+    manifest.wal_files.erase(manifest.wal_files.begin());
+    manifest.first_frame = {ended.file.end->value + 1};
+    dropped.push_back(ended.file.number);
   }
-  while (numbers.size() > kManifestsKept && *numbers.begin() < manifest_.number.value) {
-    const std::string path = JoinPath(layout_.manifest_dir, NumberName(*numbers.begin()));
-    IgnoreError(env_.fs().Remove(path), "only saves space; tried again with the next manifest");
-    numbers.erase(numbers.begin());
+  return dropped;
+}
+
+void LogKeeper::Free(const std::vector<FileNumber>& dropped) {
+  {
+    MutexLock lock(mutex_);
+    for (const FileNumber number : dropped) {
+      TALLY_CHECK(!ended_.empty() && ended_.front().file.number == number);
+      readings_.wal_bytes -= ended_.front().bytes;
+      free_.push_back(ended_.front());
+      ended_.erase(ended_.begin());
+    }
+    readings_.wal_files -= dropped.size();
   }
+  Wake();
+}
+
+void LogKeeper::RemoveFile(FileNumber number) {
+  const std::string path = JoinPath(layout_.wal_dir, WalFileName(number));
+  IgnoreError(env_.fs().Remove(path), "an orphan that the next start removes");
+}
+
+void LogKeeper::DeleteFree() {
+  std::vector<Ended> files;
+  {
+    MutexLock lock(mutex_);
+    files.swap(free_);
+  }
+  for (const Ended& ended : files) RemoveFile(ended.file.number);
 }
 
 // --- the committer's side ---
@@ -332,6 +373,7 @@ void LogKeeper::Offer() {
   {
     MutexLock lock(mutex_);
     readings_.wal_bytes += pending_->writer->file_bytes();
+    readings_.spare_memory_bytes = pending_->memtable->bytes();
     offered_ = std::move(pending_);
   }
   if (on_change_) on_change_();
@@ -351,16 +393,22 @@ void LogKeeper::SetStatus(const Status& status) {
   if (on_change_) on_change_();
 }
 
-std::unique_ptr<LogSlot> LogKeeper::TakeSpare(std::optional<ListedWalFile> sealed) {
+std::unique_ptr<LogSlot> LogKeeper::TakeSpare(std::optional<Ended> ended) {
   std::unique_ptr<LogSlot> taken;
   {
     MutexLock lock(mutex_);
     if (offered_ == nullptr) return nullptr;
-    if (sealed.has_value()) sealed_.push_back(*sealed);
+    if (ended.has_value()) ended_.push_back(*ended);
     taken = std::move(offered_);
+    readings_.spare_memory_bytes = 0;
   }
-  if (wake_) wake_();
+  Wake();
   return taken;
+}
+
+void LogKeeper::End(const Ended& ended) {
+  MutexLock lock(mutex_);
+  ended_.push_back(ended);
 }
 
 Status LogKeeper::SpareStatus() const {

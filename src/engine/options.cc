@@ -27,6 +27,13 @@ Status OpenOptions::Validate() const {
         fmt::format("batch_bytes_max is {}, must be >= 1024", batch_bytes_max));
   check(group_bytes_max >= 1024,
         fmt::format("group_bytes_max is {}, must be >= 1024", group_bytes_max));
+  check(memtables_max >= 1 && memtables_max <= 1000,
+        fmt::format("memtables_max is {}, must be 1..1000", memtables_max));
+  check(key_tables_max >= memtables_max && key_tables_max <= 1000,
+        fmt::format("key_tables_max is {}, must be {} (memtables_max) ..1000", key_tables_max,
+                    memtables_max));
+  check(segment_group_rows >= 1 && segment_group_rows <= 65'536,
+        fmt::format("segment_group_rows is {}, must be 1..65536", segment_group_rows));
   check(memtable_rows_max >= batch_events_max,
         fmt::format("memtable_rows_max is {}, must be >= batch_events_max ({})", memtable_rows_max,
                     batch_events_max));

@@ -63,13 +63,6 @@ DatabaseId DrawDatabaseId(Random& random) {
   return id;
 }
 
-Result<Identity> LoadIdentity(FileSystem& fs, const Layout& layout) {
-  TALLY_ASSIGN_OR_RETURN(const Bytes bytes, ReadWholeFile(fs, layout.identity, kBlockBytes));
-  auto identity = DecodeIdentity(bytes);
-  if (!identity.ok()) return identity.status().WithContext(layout.identity);
-  return identity;
-}
-
 // The first number above every number in any name, temporary and torn ones too.
 Result<uint64_t> NumberAboveAllNames(FileSystem& fs, const Layout& layout, uint64_t at_least) {
   uint64_t next = at_least;
@@ -82,6 +75,11 @@ Result<uint64_t> NumberAboveAllNames(FileSystem& fs, const Layout& layout, uint6
     }
   }
   return next;
+}
+
+bool IsSegmentFile(const std::string& name) {
+  if (!LeadingNumber(name).has_value()) return false;
+  return name.ends_with(".seg") || name.ends_with(".idx") || name.ends_with(".tmp");
 }
 
 // Numbered files that no manifest names, and temporary ones. Names that are not ours are left
@@ -97,6 +95,17 @@ Result<std::vector<std::string>> FindOrphans(FileSystem& fs, const Layout& layou
       orphans.push_back(JoinPath(layout.wal_dir, name));
     }
   }
+  std::set<std::string> live_segments;
+  for (const ListedSegment& segment : manifest.segments) {
+    live_segments.insert(SegmentFileName(segment.number));
+    live_segments.insert(SidecarFileName(segment.number));
+  }
+  TALLY_ASSIGN_OR_RETURN(const auto segment_names, fs.List(layout.segment_dir));
+  for (const std::string& name : segment_names) {
+    if (IsSegmentFile(name) && !live_segments.contains(name)) {
+      orphans.push_back(JoinPath(layout.segment_dir, name));
+    }
+  }
   TALLY_ASSIGN_OR_RETURN(const auto manifest_names, fs.List(layout.manifest_dir));
   for (const std::string& name : manifest_names) {
     if (LeadingNumber(name).has_value() && name.ends_with(".tmp")) {
@@ -109,7 +118,58 @@ Result<std::vector<std::string>> FindOrphans(FileSystem& fs, const Layout& layou
   return orphans;
 }
 
+// An unlisted segment is a flush that did not come to its manifest: the log has its rows. One that
+// reaches above the log's end proves that the log has lost some.
+Status CheckOrphanSegments(FileSystem& fs, const Layout& layout, BlockCache& cache,
+                           const RecoveryPlan& plan) {
+  const Lsn end{plan.wal.end.next_lsn.value - 1};
+  for (const std::string& path : plan.orphans) {
+    if (!path.ends_with(".seg")) continue;
+    const auto number = LeadingNumber(path.substr(layout.segment_dir.size() + 1));
+    auto rows = SegmentReader::Open(fs, path, {plan.identity.database_id, {*number}}, cache);
+    if (rows.status().code() == StatusCode::kIoError) return rows.status();
+    if (!rows.ok() || (*rows)->info().last_lsn <= end) continue;
+    return Status::Corruption(fmt::format(
+        "{}: a segment of the rows {} to {}, but manifest and log end at LSN {}: rows are lost",
+        path, (*rows)->info().first_lsn.value, (*rows)->info().last_lsn.value, end.value));
+  }
+  return Status::Ok();
+}
+
 }  // namespace
+
+Result<Identity> LoadIdentity(FileSystem& fs, const Layout& layout) {
+  TALLY_ASSIGN_OR_RETURN(const Bytes bytes, ReadWholeFile(fs, layout.identity, kBlockBytes));
+  auto identity = DecodeIdentity(bytes);
+  if (!identity.ok()) return identity.status().WithContext(layout.identity);
+  return identity;
+}
+
+Result<OpenedSegments> OpenSegments(FileSystem& fs, const Layout& layout, const Identity& identity,
+                                    const Manifest& manifest, BlockCache& cache) {
+  OpenedSegments opened;
+  for (const ListedSegment& listed : manifest.segments) {
+    const std::string path = JoinPath(layout.segment_dir, SegmentFileName(listed.number));
+    auto rows = SegmentReader::Open(
+        fs, path, {identity.database_id, listed.number, listed.footer_checksum}, cache);
+    if (rows.status().code() == StatusCode::kNotFound) {
+      return Status::Corruption(path + " is missing, but the manifest lists it");
+    }
+    if (!rows.ok()) return rows.status();
+    const SegmentInfo& info = (*rows)->info();
+    if (info.first_lsn != listed.first_lsn || info.last_lsn != listed.last_lsn ||
+        info.rows != listed.rows || info.bytes != listed.bytes) {
+      return Status::Corruption(path + ": its footer and the manifest do not say the same");
+    }
+    auto segment = std::make_shared<LiveSegment>(listed, *std::move(rows));
+    auto sidecar = SidecarReader::Open(
+        fs, JoinPath(layout.segment_dir, SidecarFileName(listed.number)), segment->binding());
+    opened.sidecar_status.push_back(sidecar.status());
+    if (sidecar.ok()) segment->InstallSidecar(*std::move(sidecar));
+    opened.list.push_back(std::move(segment));
+  }
+  return opened;
+}
 
 Result<bool> IsMissing(FileSystem& fs, const Layout& layout) { return NeedsCreation(fs, layout); }
 
@@ -140,17 +200,18 @@ Status CreateIfMissing(Env& env, const Layout& layout, IdentityScope scope) {
   return WriteManifest(fs, layout.manifest_dir, identity.database_id, first, &renamed);
 }
 
-Result<RecoveryPlan> PlanRecovery(FileSystem& fs, const Layout& layout) {
+Result<RecoveryPlan> PlanRecovery(FileSystem& fs, const Layout& layout, BlockCache& cache) {
   RecoveryPlan plan;
   TALLY_ASSIGN_OR_RETURN(plan.identity, LoadIdentity(fs, layout));
   TALLY_ASSIGN_OR_RETURN(plan.manifest,
                          LoadManifest(fs, layout.manifest_dir, plan.identity.database_id));
-  if (!plan.manifest.segments.empty() || !plan.manifest.others.empty() ||
-      !plan.manifest.control_effects.empty()) {
+  if (!plan.manifest.others.empty() || !plan.manifest.control_effects.empty()) {
     return Status::FailedPrecondition(
         "written_by_newer_version",
-        layout.root + ": the manifest lists segments, which this version cannot read");
+        layout.root + ": the manifest lists files of a kind that this version cannot read");
   }
+  TALLY_ASSIGN_OR_RETURN(plan.segments,
+                         OpenSegments(fs, layout, plan.identity, plan.manifest, cache));
   WalPosition start;
   start.next_frame = plan.manifest.first_frame;
   start.next_lsn = {plan.manifest.flushed_lsn.value + 1};
@@ -159,6 +220,7 @@ Result<RecoveryPlan> PlanRecovery(FileSystem& fs, const Layout& layout) {
   TALLY_ASSIGN_OR_RETURN(plan.next_number,
                          NumberAboveAllNames(fs, layout, plan.manifest.next_number));
   TALLY_ASSIGN_OR_RETURN(plan.orphans, FindOrphans(fs, layout, plan.manifest));
+  TALLY_RETURN_IF_ERROR(CheckOrphanSegments(fs, layout, cache, plan));
   plan.last_commit_time_us =
       std::max(plan.manifest.last_commit_time_us, plan.wal.end.commit_time_after_us);
   return plan;

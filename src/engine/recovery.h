@@ -3,7 +3,7 @@
 //
 // The order of the whole, and why a crash at any point of it, or running it twice, gives the same
 // database:
-//   1. plan              read-only
+//   1. plan              read-only; opens segments and their sidecars (footers only)
 //   2. replay            memory only
 //   3. copy the last valid frame, the only one that may not be on disk, into a new, unlisted WAL
 //   file
@@ -20,14 +20,23 @@
 
 #include "engine/layout.h"
 #include "manifest/manifest.h"
+#include "query/view.h"
+#include "segment/block_cache.h"
 #include "tallystick/options.h"
 #include "wal/wal_reader.h"
 
 namespace tallystick {
 
+struct OpenedSegments {
+  SegmentList list;
+  // For each: ok, or why it has no sidecar: missing (kNotFound), or not to be believed.
+  std::vector<Status> sidecar_status;
+};
+
 struct RecoveryPlan {
   Identity identity;
   Manifest manifest;  // the one that counts
+  OpenedSegments segments;
   WalPlan wal;
   uint64_t next_number = 1;          // above every number in any name of the directory
   std::vector<std::string> orphans;  // paths of files that no manifest names; deleted last
@@ -42,6 +51,14 @@ Status CreateIfMissing(Env& env, const Layout& layout, IdentityScope scope);
 // True where CreateIfMissing would have something to do.
 Result<bool> IsMissing(FileSystem& fs, const Layout& layout);
 
-Result<RecoveryPlan> PlanRecovery(FileSystem& fs, const Layout& layout);
+Result<Identity> LoadIdentity(FileSystem& fs, const Layout& layout);
+
+// Opens the footers of all listed segments and of their sidecars. `cache` outlives them.
+// kCorruption where a segment is missing or is not what the manifest says.
+Result<OpenedSegments> OpenSegments(FileSystem& fs, const Layout& layout, const Identity& identity,
+                                    const Manifest& manifest, BlockCache& cache);
+
+// kCorruption also where an unlisted segment proves that the log has lost its end.
+Result<RecoveryPlan> PlanRecovery(FileSystem& fs, const Layout& layout, BlockCache& cache);
 
 }  // namespace tallystick

@@ -25,7 +25,7 @@ class Replayer {
     ++result_.frames;
     if (frame.header.type == FrameType::kMark) return Status::Ok();
     const bool last = frame.header.number.value + 1 == plan_.wal.end.next_frame.value;
-    Memtable& memtable = last ? *result_.active : RoomFor(frame);
+    Memtable& memtable = last ? *result_.active : *result_.sealed.back();
     TALLY_RETURN_IF_ERROR(InsertKeys(frame, memtable));
     if (!memtable.AppendFrame(frame.header.first_lsn, frame.header.commit_time_us, frame.payload(),
                               frame.header.rows)) {
@@ -45,22 +45,29 @@ class Replayer {
     result_.active = std::make_shared<Memtable>(capacity);
   }
 
+  // A memtable holds whole files, so that its flush covers whole files. Small ones share one.
+  void StartFile(const WalFilePlan& file) {
+    const bool last_frame_only =
+        file.frames == 1 && file.last_frame.value + 1 == plan_.wal.end.next_frame.value;
+    if (last_frame_only) return;
+    auto& sealed = result_.sealed;
+    const uint64_t bytes = file.end_offset - kWalHeaderBytes;
+    if (!sealed.empty() && sealed.back()->Fits(bytes, file.rows) &&
+        sealed.back()->FitsFrames(file.frames)) {
+      return;
+    }
+    Memtable::Capacity capacity = MemtableCapacity(options_);
+    // The log may have been written with larger options than today's.
+    capacity.record_bytes = std::max(capacity.record_bytes, bytes);
+    capacity.rows = std::max(capacity.rows, static_cast<uint32_t>(file.rows));
+    capacity.frames = std::max(capacity.frames, static_cast<uint32_t>(file.frames));
+    sealed.push_back(std::make_shared<Memtable>(capacity));
+  }
+
  private:
   uint32_t LastFrameRows() const {
     if (plan_.wal.last_frame.empty()) return 0;
     return LoadFixed<uint32_t>(plan_.wal.last_frame.data() + 44);
-  }
-
-  Memtable& RoomFor(const FrameView& frame) {
-    const auto& header = frame.header;
-    auto& sealed = result_.sealed;
-    if (sealed.empty() || !sealed.back()->Fits(header.payload_bytes, header.rows)) {
-      Memtable::Capacity capacity = MemtableCapacity(options_);
-      capacity.record_bytes = std::max<uint64_t>(capacity.record_bytes, header.payload_bytes);
-      capacity.rows = std::max(capacity.rows, header.rows);
-      sealed.push_back(std::make_shared<Memtable>(capacity));
-    }
-    return *sealed.back();
   }
 
   // Hashes all rows first, so that the table's cache misses overlap.
@@ -119,6 +126,8 @@ Result<ReplayResult> ReplayLog(FileSystem& fs, const Layout& layout, const Recov
   replayer.MakeActive();
   Bytes scratch;
   for (const WalFilePlan& file : plan.wal.files) {
+    if (file.frames == 0) continue;
+    replayer.StartFile(file);
     TALLY_RETURN_IF_ERROR(
         ReplayWalFile(fs, layout.wal_dir, file, &scratch,
                       [&](const FrameView& frame) { return replayer.Frame(frame); }));

@@ -22,7 +22,8 @@ struct ReplayResult {
 // What a memtable holds for one WAL file of `options`.
 Memtable::Capacity MemtableCapacity(const OpenOptions& options);
 
-// Small files that follow each other share a memtable. `progress` gets rows done and rows in all.
+// Small files that follow each other share a memtable; none is spread over two. `progress` gets
+// rows done and rows in all.
 Result<ReplayResult> ReplayLog(FileSystem& fs, const Layout& layout, const RecoveryPlan& plan,
                                const OpenOptions& options,
                                const std::function<void(uint64_t, uint64_t)>& progress);

@@ -10,20 +10,26 @@ namespace {
 constexpr size_t kPieceBytes = 256 << 10;
 // Idle time saves up this much, no more.
 constexpr int64_t kBurstMicros = 2'000;
+constexpr int64_t kSleepMicros = 20'000;  // then Release is noticed
 
 }  // namespace
 
 void IoGovernor::Acquire(uint64_t bytes) {
-  int64_t wait = 0;
+  int64_t paid_at = 0;
   {
     MutexLock lock(mutex_);
     if (bytes_per_second_ == 0) return;
-    const int64_t now = clock_.MonotonicMicros();
-    free_at_us_ = std::max(free_at_us_, now - kBurstMicros);
-    wait = free_at_us_ - now;
+    free_at_us_ = std::max(free_at_us_, clock_.MonotonicMicros() - kBurstMicros);
+    paid_at = free_at_us_;
     free_at_us_ += static_cast<int64_t>(bytes * 1'000'000 / bytes_per_second_);
   }
-  if (wait > 0) clock_.SleepMicros(wait);
+  while (true) {
+    const int64_t wait = paid_at - clock_.MonotonicMicros();
+    if (wait <= 0) return;
+    clock_.SleepMicros(std::min(wait, kSleepMicros));
+    MutexLock lock(mutex_);
+    if (bytes_per_second_ == 0) return;  // released meanwhile
+  }
 }
 
 void IoGovernor::Release() {

@@ -33,7 +33,7 @@ std::unique_ptr<T[]> MakeTouched(size_t count) {
 
 Memtable::Memtable(const Capacity& capacity)
     : capacity_(capacity),
-      keys_(capacity.rows),
+      keys_(std::make_shared<KeyTable>(capacity.rows)),
       records_(MakeTouched<std::byte>(capacity.record_bytes)),
       slots_(MakeTouched<RowSlot>(capacity.rows)),
       frame_slots_(MakeTouched<FrameSlot>(capacity.frames)),

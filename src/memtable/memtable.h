@@ -41,14 +41,19 @@ class Memtable {
            rows <= capacity_.rows - rows_ &&
            frames_.load(std::memory_order_relaxed) < capacity_.frames;
   }
-  KeyTable& keys() { return keys_; }
+  bool FitsFrames(uint64_t frames) const {
+    return frames <= capacity_.frames - frames_.load(std::memory_order_relaxed);
+  }
+  KeyTable& keys() { return *keys_; }
   // The rows of one frame, in order; their keys are inserted apart. The first call fixes first_lsn;
   // then frames must be adjacent. False if the records do not decode to exactly `rows` (then
   // nothing is appended). REQUIRES: Fits.
   bool AppendFrame(Lsn first_lsn, int64_t commit_time_us, ByteSpan records, uint32_t rows);
 
   // --- readers ---
-  const KeyTable& keys() const { return keys_; }
+  const KeyTable& keys() const { return *keys_; }
+  // The key table outlives the rows where their sidecar is not there yet.
+  std::shared_ptr<const KeyTable> shared_keys() const { return keys_; }
   // 0 while there is no row. Rows are first_lsn() .. end_lsn() - 1.
   Lsn first_lsn() const { return {first_lsn_.load(std::memory_order_acquire)}; }
   Lsn end_lsn() const { return {end_lsn_.load(std::memory_order_acquire)}; }
@@ -56,6 +61,15 @@ class Memtable {
   RecordView Record(Lsn lsn) const;
   int64_t CommitTimeMicros(Lsn lsn) const;
   uint64_t bytes() const { return BytesFor(capacity_); }  // of memory, all allocated
+
+  // Calls frame(Lsn first, int64_t commit_time_us) for every frame, in order.
+  template <typename Fn>
+  void ForEachFrame(Fn&& frame) const {
+    const uint32_t count = frames_.load(std::memory_order_acquire);
+    for (uint32_t i = 0; i < count; ++i) {
+      frame(frame_slots_[i].first_lsn, frame_slots_[i].commit_time_us);
+    }
+  }
 
   // Calls row(Lsn, const RecordView&) for the quarantined rows up to `visible`, in LSN order.
   template <typename Fn>
@@ -98,7 +112,7 @@ class Memtable {
   std::atomic<uint32_t>& Bucket(std::string_view account_id) const;
 
   Capacity capacity_;
-  KeyTable keys_;
+  std::shared_ptr<KeyTable> keys_;
   std::unique_ptr<std::byte[]> records_;
   std::unique_ptr<RowSlot[]> slots_;
   std::unique_ptr<FrameSlot[]> frame_slots_;

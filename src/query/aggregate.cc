@@ -5,11 +5,11 @@
 #include <charconv>
 #include <unordered_map>
 
-#include "base/check.h"
 #include "base/decimal.h"
 #include "base/mutant.h"
 #include "base/result.h"
 #include "query/row_filter.h"
+#include "query/row_scan.h"
 
 namespace tallystick {
 namespace {
@@ -87,24 +87,25 @@ Result<UsageResult> Aggregate(const View& view, const UsageQuery& query) {
   if (query.group_by.empty()) groups.try_emplace("");  // one line, also of nothing
   KeyWriter keys(query.group_by);
   UsageResult result;
-  RowView row;
+  SegmentColumns columns = filter.Columns() | (SegmentColumn::kQuantity | SegmentColumn::kKind);
+  for (const Field& field : query.group_by) columns = columns | ColumnOf(field);
   auto found = groups.end();
-  ForEachRow(view, query.account_id, lsn, [&](Lsn, const RecordView& record, const Memtable&) {
-    if (record.disposition == Disposition::kQuarantined && !TALLY_MUTANT("conflict_counted")) {
-      return true;
-    }
-    TALLY_CHECK(DecodeCanonical(record.canonical, &row));  // checked when it entered the memtable
-    if (!filter.Matches(row)) return true;
-    const std::string_view key = keys.Write(row);
-    if (found == groups.end() || found->first != key) {  // neighbours are often of one group
-      found = groups.find(key);
-      if (found == groups.end()) found = groups.try_emplace(std::string(key)).first;
-    }
-    found->second.by_kind[static_cast<size_t>(row.kind)].Add(row.quantity);
-    ++found->second.count;
-    ++result.rows.memory;
-    return true;
-  });
+  TALLY_RETURN_IF_ERROR(ForEachRow(
+      view, {query.account_id, query.from_ms, query.to_ms, lsn, columns}, [&](const RowAt& at) {
+        if (at.disposition == Disposition::kQuarantined && !TALLY_MUTANT("conflict_counted")) {
+          return true;
+        }
+        if (!filter.Matches(at.row)) return true;
+        const std::string_view key = keys.Write(at.row);
+        if (found == groups.end() || found->first != key) {  // neighbours are often of one group
+          found = groups.find(key);
+          if (found == groups.end()) found = groups.try_emplace(std::string(key)).first;
+        }
+        found->second.by_kind[static_cast<size_t>(at.row.kind)].Add(at.row.quantity);
+        ++found->second.count;
+        ++(at.place.in_memory() ? result.rows.memory : result.rows.segments);
+        return true;
+      }));
   for (const auto& [key, group] : groups) result.lines.push_back(ToLine(key, group));
   std::ranges::sort(result.lines, {}, &UsageLine::keys);
   result.lsn = lsn;

@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "base/check.h"
 #include "base/result.h"
 #include "query/cursor.h"
 #include "query/key_lookup.h"
+#include "query/quarantine.h"
 #include "query/row_filter.h"
 
 namespace tallystick {
@@ -19,14 +19,15 @@ uint64_t QueryHash(const ConflictsQuery& query) {
   return XXH3_64bits(text.data(), text.size());
 }
 
-Result<Conflict> ToConflict(const View& view, const RowView& row, Lsn lsn,
-                            const Memtable& memtable) {
+Result<Conflict> ToConflict(const View& view, const FoundRow& row) {
   Conflict conflict;
-  conflict.lsn = lsn;
-  conflict.event = ToEvent(row, lsn, memtable.CommitTimeMicros(lsn));
-  const auto original = FindEvent(view, row.account_id, row.event_id, lsn);
+  conflict.lsn = row.lsn;
+  TALLY_ASSIGN_OR_RETURN(conflict.event, ReadEvent(view, row));
+  TALLY_ASSIGN_OR_RETURN(const auto original, FindEvent(view, conflict.event.account_id,
+                                                        conflict.event.event_id, row.lsn));
   if (!original.has_value()) {
-    return Status::Corruption(fmt::format("LSN {} is a conflict without an original", lsn.value));
+    return Status::Corruption(
+        fmt::format("LSN {} is a conflict without an original", row.lsn.value));
   }
   conflict.original_lsn = original->lsn;
   return conflict;
@@ -49,23 +50,18 @@ Result<ConflictsPage> ListConflicts(const View& view, const ConflictsQuery& quer
   ConflictsPage page;
   page.lsn = lsn;
   bool more = false;
-  Status status;
-  RowView row;
-  for (const auto& memtable : *view.memtables) {
-    memtable->ForEachQuarantined(lsn, [&](Lsn at, const RecordView& record) {
-      if (more || !status.ok() || at <= after) return;
-      TALLY_CHECK(DecodeCanonical(record.canonical, &row));
-      if (query.account_id.has_value() && row.account_id != *query.account_id) return;
-      if (query.limit.has_value() && page.conflicts.size() == *query.limit) {
-        more = true;
-        return;
-      }
-      Result<Conflict> conflict = ToConflict(view, row, at, *memtable);
-      status = conflict.status();
-      if (status.ok()) page.conflicts.push_back(*std::move(conflict));
-    });
+  TALLY_ASSIGN_OR_RETURN(const std::vector<FoundRow> rows,
+                         FindQuarantined(view, std::nullopt, {}, lsn));
+  for (const FoundRow& row : rows) {
+    if (row.lsn <= after) continue;
+    TALLY_ASSIGN_OR_RETURN(Conflict conflict, ToConflict(view, row));
+    if (query.account_id.has_value() && conflict.event.account_id != *query.account_id) continue;
+    if (query.limit.has_value() && page.conflicts.size() == *query.limit) {
+      more = true;
+      break;
+    }
+    page.conflicts.push_back(std::move(conflict));
   }
-  TALLY_RETURN_IF_ERROR(status);
   if (more) {
     const Lsn last = page.conflicts.empty() ? after : page.conflicts.back().lsn;
     page.next_cursor = EncodeCursor({lsn, 0, last}, view.incarnation, hash);

@@ -1,4 +1,4 @@
-// The stream gathers place and time of all matching rows once (16 bytes each), keeps them as a
+// The stream gathers place and time of all matching rows once (24 bytes each), keeps them as a
 // heap, and decodes one event at a time: a page of k out of n costs O(n + k log n).
 #include "query/events.h"
 
@@ -6,12 +6,13 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <ranges>
+#include <tuple>
 
-#include "base/check.h"
 #include "base/result.h"
 #include "query/cursor.h"
+#include "query/key_lookup.h"
 #include "query/row_filter.h"
+#include "query/row_scan.h"
 
 namespace tallystick {
 namespace {
@@ -19,7 +20,10 @@ namespace {
 struct Place {
   int64_t timestamp_ms;
   Lsn lsn;
-  friend auto operator<=>(const Place&, const Place&) = default;
+  RowPlace row;
+  friend bool operator>(const Place& a, const Place& b) {
+    return std::tie(a.timestamp_ms, a.lsn) > std::tie(b.timestamp_ms, b.lsn);
+  }
 };
 
 uint64_t QueryHash(const EventsQuery& query) {
@@ -51,30 +55,29 @@ class EventStream::Impl {
   Impl(const View& view, Lsn lsn, uint64_t query_hash, const Place& after)
       : view_(view), lsn_(lsn), query_hash_(query_hash), last_(after) {}
 
-  void Gather(const EventsQuery& query) {
+  Status Gather(const EventsQuery& query) {
     const RowFilter filter(query.from_ms, query.to_ms, query.filters);
-    RowView row;
-    ForEachRow(view_, query.account_id, lsn_,
-               [&](Lsn at, const RecordView& record, const Memtable&) {
-                 if (record.disposition == Disposition::kQuarantined) return true;
-                 TALLY_CHECK(DecodeCanonical(record.canonical, &row));
-                 const Place place{row.timestamp_ms, at};
-                 if (place > last_ && filter.Matches(row)) places_.push_back(place);
-                 return true;
-               });
+    TALLY_RETURN_IF_ERROR(
+        ForEachRow(view_, {query.account_id, query.from_ms, query.to_ms, lsn_, filter.Columns()},
+                   [&](const RowAt& at) {
+                     if (at.disposition == Disposition::kQuarantined) return true;
+                     const Place place{at.row.timestamp_ms, at.lsn, at.place};
+                     if (place > last_ && filter.Matches(at.row)) places_.push_back(place);
+                     return true;
+                   }));
     std::ranges::make_heap(places_, std::greater<>());
+    return Status::Ok();
   }
 
-  std::optional<Event> Next() {
-    if (places_.empty()) return std::nullopt;
+  Result<std::optional<Event>> Next() {
+    if (places_.empty()) return std::optional<Event>();
+    const Place next = places_.front();
+    TALLY_ASSIGN_OR_RETURN(Event event, ReadEvent(view_, {next.lsn, next.row}));
     std::ranges::pop_heap(places_, std::greater<>());
-    last_ = places_.back();
     places_.pop_back();
-    ++read_;
-    const Memtable& memtable = MemtableOf(last_.lsn);
-    RowView row;
-    TALLY_CHECK(DecodeCanonical(memtable.Record(last_.lsn).canonical, &row));
-    return ToEvent(row, last_.lsn, memtable.CommitTimeMicros(last_.lsn));
+    last_ = next;
+    ++(next.row.in_memory() ? read_.memory : read_.segments);
+    return std::optional<Event>(std::move(event));
   }
 
   std::string NextCursor() const {
@@ -83,22 +86,15 @@ class EventStream::Impl {
   }
 
   Lsn lsn() const { return lsn_; }
-  uint64_t read() const { return read_; }
+  const RowSources& read() const { return read_; }
 
  private:
-  const Memtable& MemtableOf(Lsn lsn) const {
-    for (const auto& memtable : std::views::reverse(*view_.memtables)) {
-      if (!memtable->empty() && memtable->first_lsn() <= lsn) return *memtable;
-    }
-    TALLY_CHECK(false);
-  }
-
   View view_;
   Lsn lsn_;
   uint64_t query_hash_;
   std::vector<Place> places_;  // a heap, the next one on top
   Place last_;                 // that was read, or behind which the page begins
-  uint64_t read_ = 0;
+  RowSources read_;
 };
 
 EventStream::EventStream(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -108,23 +104,23 @@ EventStream::~EventStream() = default;
 Result<std::optional<Event>> EventStream::Next() { return impl_->Next(); }
 std::string EventStream::NextCursor() const { return impl_->NextCursor(); }
 Lsn EventStream::lsn() const { return impl_->lsn(); }
-RowSources EventStream::rows() const { return {.memory = impl_->read()}; }
+RowSources EventStream::rows() const { return impl_->read(); }
 
 Result<EventStream> ListEvents(const View& view, const EventsQuery& query) {
   TALLY_RETURN_IF_ERROR(RowFilter(query.from_ms, query.to_ms, query.filters).Check());
   TALLY_ASSIGN_OR_RETURN(Lsn lsn, ResolveLsn(view, query.as_of_lsn));
   const uint64_t hash = QueryHash(query);
-  Place after{INT64_MIN, Lsn{0}};  // before every row
+  Place after{INT64_MIN, Lsn{0}, {}};  // before every row
   if (!query.cursor.empty()) {
     TALLY_ASSIGN_OR_RETURN(const Cursor cursor, DecodeCursor(query.cursor, view.incarnation, hash));
     if (query.as_of_lsn.has_value() && *query.as_of_lsn != cursor.as_of) {
       return Status::InvalidArgument("invalid_cursor", "cursor is of another as_of_lsn");
     }
     TALLY_ASSIGN_OR_RETURN(lsn, ResolveLsn(view, cursor.as_of));
-    after = Place{cursor.last_timestamp_ms, cursor.last_lsn};
+    after = Place{cursor.last_timestamp_ms, cursor.last_lsn, {}};
   }
   auto impl = std::make_unique<EventStream::Impl>(view, lsn, hash, after);
-  impl->Gather(query);
+  TALLY_RETURN_IF_ERROR(impl->Gather(query));
   return EventStream(std::move(impl));
 }
 

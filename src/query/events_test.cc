@@ -123,7 +123,7 @@ TEST(EventsTest, RowsBehindAnEmptyMemtableAreSeen) {
   rows.Ingest({MakeEvent("1"), MakeEvent("2")});  // does not fit the empty one
   rows.Ingest(std::vector<Event>());
   rows.Ingest(MakeEvent("3"));
-  ASSERT_TRUE(rows.view().memtables->front()->empty());
+  ASSERT_TRUE(rows.view().version->memtables.front()->empty());
   EXPECT_THAT(Ids(Read(rows.view(), kAll)), ElementsAre("1", "2", "3"));
 }
 

@@ -98,6 +98,39 @@ int64_t BucketStartMs(const RowView& row, const Field& field) {
   return row.timestamp_ms - (into < 0 ? into + width : into);
 }
 
+SegmentColumn ColumnOf(const Field& field) {
+  switch (field.kind) {
+    case Field::Kind::kAccountId:
+      return SegmentColumn::kAccountId;
+    case Field::Kind::kSubscriptionId:
+      return SegmentColumn::kSubscriptionId;
+    case Field::Kind::kProductId:
+      return SegmentColumn::kProductId;
+    case Field::Kind::kMeterId:
+      return SegmentColumn::kMeterId;
+    case Field::Kind::kModelId:
+      return SegmentColumn::kModelId;
+    case Field::Kind::kSource:
+      return SegmentColumn::kSource;
+    case Field::Kind::kUnit:
+      return SegmentColumn::kUnit;
+    case Field::Kind::kKind:
+      return SegmentColumn::kKind;
+    case Field::Kind::kHourStartMs:
+    case Field::Kind::kDay:
+      return SegmentColumn::kTimestamp;
+    case Field::Kind::kDimension:
+      return SegmentColumn::kDimensions;
+  }
+  TALLY_CHECK(false);
+}
+
+SegmentColumns RowFilter::Columns() const {
+  auto columns = static_cast<SegmentColumns>(SegmentColumn::kTimestamp);
+  for (const Filter& filter : filters_) columns = columns | ColumnOf(filter.field);
+  return columns;
+}
+
 bool RowFilter::Matches(const RowView& row) const {
   if (row.timestamp_ms < from_ms_ || row.timestamp_ms >= to_ms_) return false;
   return std::ranges::all_of(filters_, [&](const Filter& filter) {

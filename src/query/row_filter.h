@@ -9,6 +9,7 @@
 
 #include "model/row.h"
 #include "query/view.h"
+#include "segment/segment_reader.h"
 #include "tallystick/query.h"
 
 namespace tallystick {
@@ -21,6 +22,8 @@ std::optional<std::string_view> FieldValue(const RowView& row, const Field& fiel
 // The start of the row's bucket, epoch ms. REQUIRES: field.kind is a bucket.
 int64_t BucketStartMs(const RowView& row, const Field& field);
 bool IsBucket(const Field& field);
+// The column of a segment that a field is read from.
+SegmentColumn ColumnOf(const Field& field);
 
 // Range and filters of one query. Borrows the filters.
 class RowFilter {
@@ -28,6 +31,8 @@ class RowFilter {
   RowFilter(int64_t from_ms, int64_t to_ms, const std::vector<Filter>& filters)
       : from_ms_(from_ms), to_ms_(to_ms), filters_(filters) {}
   bool Matches(const RowView& row) const;
+  // The columns that Matches looks at.
+  SegmentColumns Columns() const;
   // kInvalidArgument where a filter names a bucket.
   Status Check() const;
 
@@ -36,26 +41,5 @@ class RowFilter {
   int64_t to_ms_;
   const std::vector<Filter>& filters_;
 };
-
-// Calls row(Lsn, const RecordView&, const Memtable&) for all rows up to `lsn`, of one account or of
-// all, in no stated order, until it returns false.
-template <typename Fn>
-void ForEachRow(const View& view, const std::optional<std::string>& account_id, Lsn lsn, Fn&& row) {
-  bool go_on = true;
-  for (const auto& memtable : *view.memtables) {
-    if (memtable->empty()) continue;
-    if (!go_on || memtable->first_lsn() > lsn) return;
-    if (account_id.has_value()) {
-      memtable->ForEachOfAccount(*account_id, lsn, [&](Lsn at, const RecordView& record) {
-        return go_on = row(at, record, *memtable);
-      });
-      continue;
-    }
-    const Lsn end = std::min(memtable->end_lsn(), Lsn{lsn.value + 1});
-    for (Lsn at = memtable->first_lsn(); go_on && at < end; ++at.value) {
-      go_on = row(at, memtable->Record(at), *memtable);
-    }
-  }
-}
 
 }  // namespace tallystick

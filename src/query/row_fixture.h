@@ -55,7 +55,9 @@ class RowFixture {
   View view() const { return view(Lsn{stored_.size()}); }
   View view(Lsn visible) const {
     View view;
-    view.memtables = std::make_shared<MemtableList>(writable_.begin(), writable_.end());
+    auto version = std::make_shared<DataVersion>();
+    version->memtables.assign(writable_.begin(), writable_.end());
+    view.version = std::move(version);
     view.visible = visible;
     view.scope = scope_;
     view.incarnation = incarnation;

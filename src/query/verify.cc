@@ -1,5 +1,5 @@
-// Three independent counts must agree: the rows one by one, the key tables, and the answers of
-// queries.
+// Three independent counts must agree: the rows one by one, the keys (in key tables and sidecars),
+// and the answers of queries.
 #include "query/verify.h"
 
 #include <fmt/format.h>
@@ -13,12 +13,14 @@
 #include "query/aggregate.h"
 #include "query/events.h"
 #include "query/key_lookup.h"
+#include "query/row_scan.h"
 
 namespace tallystick {
 namespace {
 
 constexpr size_t kFaultsMax = 100;  // the first hundred say enough
 constexpr uint64_t kProgressRows = 100'000;
+constexpr size_t kKeysAtOnce = 4096;
 
 struct Total {
   ExactSum by_kind[3];
@@ -38,13 +40,21 @@ class Verifier {
   }
 
   Result<VerifyReport> Run() {
-    WalkRows();
+    TALLY_RETURN_IF_ERROR(CheckFiles());
+    CheckTiling();
+    TALLY_RETURN_IF_ERROR(WalkRows());
     CountKeys();
     TALLY_RETURN_IF_ERROR(CompareTotals());
     return std::move(report_);
   }
 
  private:
+  struct Expected {
+    Lsn lsn;
+    RowPlace place;
+    uint64_t payload_hash = 0;
+  };
+
   template <typename... Args>
   void Fault(fmt::format_string<Args...> format, Args&&... args) {
     if (report_.faults.size() < kFaultsMax) {
@@ -52,85 +62,159 @@ class Verifier {
     }
   }
 
-  void WalkRows() {
-    Lsn next{1};
-    for (const auto& memtable : *view_.memtables) {
-      if (memtable->empty()) continue;
-      if (memtable->first_lsn() > view_.visible) break;
-      if (memtable->first_lsn() != next) {
-        Fault("LSN {} is followed by {}", next.value - 1, memtable->first_lsn().value);
+  // A fault of the files is reported; only what cannot be read at all ends the walk.
+  Status CheckFiles() {
+    for (const auto& segment : view_.version->segments) {
+      const std::string& path = segment->rows().path();
+      const auto totals = CheckSegment(segment->rows(), {});
+      if (!totals.ok()) {
+        Fault("{}", totals.status().message());
+        return NoteDamage(*segment, totals.status());
       }
-      const Lsn end = std::min(memtable->end_lsn(), Lsn{view_.visible.value + 1});
-      for (Lsn lsn = memtable->first_lsn(); lsn < end; ++lsn.value) CheckRow(lsn, *memtable);
-      next = end;
+      if (totals->rows != segment->listed().rows) {
+        Fault("{}: {} rows, the manifest says {}", path, totals->rows, segment->listed().rows);
+      }
+      const auto sidecar = segment->sidecar();
+      if (sidecar == nullptr) {
+        Fault("{}: has no sidecar to compare with; it is being rebuilt", path);
+      } else if (Status status = CheckSidecar(*sidecar); !status.ok()) {
+        Fault("{}", status.message());
+      }
+    }
+    return Status::Ok();
+  }
+
+  void CheckTiling() {
+    Lsn next{1};
+    auto follows = [&](Lsn first, Lsn last) {
+      if (first != next) Fault("LSN {} is followed by {}", next.value - 1, first.value);
+      next = {last.value + 1};
+    };
+    for (const auto& segment : view_.version->segments) {
+      follows(segment->listed().first_lsn, segment->listed().last_lsn);
+    }
+    for (const auto& memtable : view_.version->memtables) {
+      if (memtable->empty() || memtable->first_lsn() > view_.visible) continue;
+      const Lsn last = std::min(Lsn{memtable->end_lsn().value - 1}, view_.visible);
+      memory_rows_ += last.value + 1 - memtable->first_lsn().value;
+      follows(memtable->first_lsn(), last);
     }
     if (next.value != view_.visible.value + 1) {
       Fault("the rows end at LSN {}, the visible LSN is {}", next.value - 1, view_.visible.value);
     }
   }
 
-  void CheckRow(Lsn lsn, const Memtable& memtable) {
+  Status WalkRows() {
+    Status status;
+    const std::optional<std::string> all;
+    TALLY_RETURN_IF_ERROR(
+        ForEachRow(view_, {.account_id = all, .lsn = view_.visible, .columns = kAllSegmentColumns},
+                   [&](const RowAt& at) {
+                     status = CheckRow(at);
+                     return status.ok();
+                   }));
+    TALLY_RETURN_IF_ERROR(status);
+    return CheckKeys();
+  }
+
+  Status CheckRow(const RowAt& at) {
     if (++report_.rows % kProgressRows == 0 && progress_) {
       progress_(report_.rows, view_.visible.value);
     }
-    const RecordView record = memtable.Record(lsn);
-    RowView row;
-    if (!DecodeCanonical(record.canonical, &row))
-      return Fault("LSN {}: does not decode", lsn.value);
-    if (!IsCanonical(row, record.canonical)) {
-      Fault("LSN {} (event '{}'): is not in canonical form", lsn.value, row.event_id);
-    }
-    CheckKey(lsn, memtable, record, row);
-    if (record.disposition == Disposition::kQuarantined) {
-      ++report_.conflicts;
-      if (!FindEvent(view_, row.account_id, row.event_id, lsn).has_value()) {
-        Fault("LSN {} (event '{}'): a conflict without an original", lsn.value, row.event_id);
-      }
-      return;
-    }
-    if (row.timestamp_ms == INT64_MAX) return;  // no half-open range reaches it
-    totals_[std::string(row.account_id)][std::string(row.meter_id)].Add(row.kind, row.quantity);
-    everything_[std::string(row.meter_id)].Add(row.kind, row.quantity);
-  }
-
-  // One event has one encoding: what was decoded must encode to the same bytes.
-  bool IsCanonical(const RowView& row, ByteSpan canonical) {
+    const RowView& row = at.row;
     encoded_.clear();
     EncodeRow(row, encoded_);
-    return std::ranges::equal(encoded_, canonical);
+    if (at.place.in_memory() &&
+        !std::ranges::equal(encoded_, MemtableOf(view_, at.lsn).Record(at.lsn).canonical)) {
+      Fault("LSN {} (event '{}'): is not in canonical form", at.lsn.value, row.event_id);
+    }
+    const bool quarantined = at.disposition == Disposition::kQuarantined;
+    EventHash key = IdHash(view_.scope, row.account_id, row.event_id);
+    if (quarantined) key = ConflictKey(key, encoded_);
+    keys_.push_back(key);
+    expected_.push_back({at.lsn, at.place, PayloadHash(encoded_)});
+    if (keys_.size() == kKeysAtOnce) TALLY_RETURN_IF_ERROR(CheckKeys());
+    if (quarantined) {
+      ++report_.conflicts;
+      TALLY_ASSIGN_OR_RETURN(const auto original,
+                             FindEvent(view_, row.account_id, row.event_id, at.lsn));
+      if (!original.has_value()) {
+        Fault("LSN {} (event '{}'): a conflict without an original", at.lsn.value, row.event_id);
+      }
+      return Status::Ok();
+    }
+    if (row.timestamp_ms == INT64_MAX) return Status::Ok();  // no half-open range reaches it
+    totals_[std::string(row.account_id)][std::string(row.meter_id)].Add(row.kind, row.quantity);
+    everything_[std::string(row.meter_id)].Add(row.kind, row.quantity);
+    return Status::Ok();
   }
 
-  // The row's key is in the key table of its own memtable, leads to the row, and is in no other.
-  void CheckKey(Lsn lsn, const Memtable& memtable, const RecordView& record, const RowView& row) {
-    EventHash key = IdHash(view_.scope, row.account_id, row.event_id);
-    if (record.disposition == Disposition::kQuarantined) key = ConflictKey(key, record.canonical);
-    const auto found = memtable.keys().Find(key);
-    if (!found.has_value() || found->lsn != lsn) {
-      Fault("LSN {} (event '{}'): its key leads to {}", lsn.value, row.event_id,
-            found.has_value() ? fmt::format("LSN {}", found->lsn.value) : "nothing");
-    } else if (found->payload_hash != PayloadHash(record.canonical)) {
-      Fault("LSN {} (event '{}'): the key table has another payload hash", lsn.value, row.event_id);
-    }
-    for (const auto& other : *view_.memtables) {
-      if (other.get() == &memtable) continue;
-      // A key above the visible LSN may belong to a row that is being committed.
-      const auto again = other->keys().Find(key);
-      if (again.has_value() && again->lsn <= view_.visible) {
-        Fault("LSN {} (event '{}'): its key also leads to LSN {}", lsn.value, row.event_id,
-              again->lsn.value);
+  // Every key leads to its own row, with its payload's hash, and to nothing else anywhere.
+  Status CheckKeys() {
+    std::vector<uint32_t> leads(keys_.size(), 0);
+    for (const auto& memtable : view_.version->memtables) {
+      for (size_t i = 0; i < keys_.size(); ++i) {
+        const auto found = memtable->keys().Find(keys_[i]);
+        // A key above the visible LSN may belong to a row that is being committed.
+        if (!found.has_value() || found->lsn > view_.visible) continue;
+        Lead(i, expected_[i].place.in_memory() && found->lsn == expected_[i].lsn,
+             found->payload_hash, &leads[i]);
       }
     }
+    const SegmentList& segments = view_.version->segments;
+    for (uint32_t s = 0; s < segments.size(); ++s) {
+      const auto sidecar = segments[s]->sidecar();
+      if (sidecar == nullptr) continue;  // said already
+      std::vector<uint32_t> candidates;
+      sidecar->Filter(keys_, &candidates);
+      std::vector<std::optional<SidecarReader::Found>> found(candidates.size());
+      if (Status status = sidecar->Find(keys_, candidates, found); !status.ok()) {
+        Fault("{}", status.message());
+        continue;
+      }
+      for (size_t k = 0; k < candidates.size(); ++k) {
+        if (!found[k].has_value()) continue;
+        const uint32_t i = candidates[k];
+        const RowPlace& place = expected_[i].place;
+        Lead(i, place.segment == s && place.row == found[k]->row, found[k]->payload_hash,
+             &leads[i]);
+      }
+    }
+    for (size_t i = 0; i < keys_.size(); ++i) {
+      const RowPlace& place = expected_[i].place;
+      const bool unknown = !place.in_memory() && segments[place.segment]->sidecar() == nullptr;
+      if (leads[i] == 0 && !unknown) {
+        Fault("{}: its key leads to nothing", Name(expected_[i]));
+      }
+    }
+    keys_.clear();
+    expected_.clear();
+    return Status::Ok();
   }
 
-  // Together with CheckKey: no key without a row.
+  void Lead(size_t i, bool own, uint64_t payload_hash, uint32_t* leads) {
+    if (!own) {
+      Fault("{}: its key leads to another row too", Name(expected_[i]));
+    } else if (payload_hash != expected_[i].payload_hash) {
+      Fault("{}: its key has another payload hash", Name(expected_[i]));
+    }
+    ++*leads;
+  }
+
+  std::string Name(const Expected& row) const {
+    const auto event = ReadEvent(view_, {row.lsn, row.place});
+    return fmt::format("LSN {} (event '{}')", row.lsn.value, event.ok() ? event->event_id : "?");
+  }
+
+  // Together with CheckKeys: no key without a row.
   void CountKeys() {
     uint64_t keys = 0;
-    for (const auto& memtable : *view_.memtables) {
+    for (const auto& memtable : view_.version->memtables) {
       memtable->keys().ForEach([&](const EventHash&, const KeyTable::Found& found) {
         if (found.lsn <= view_.visible) ++keys;
       });
     }
-    if (keys != report_.rows) Fault("there are {} keys for {} rows", keys, report_.rows);
+    if (keys != memory_rows_) Fault("there are {} keys for {} rows in memory", keys, memory_rows_);
   }
 
   Status CompareTotals() {
@@ -194,7 +278,10 @@ class Verifier {
   const View& view_;
   const std::function<void(uint64_t, uint64_t)>& progress_;
   VerifyReport report_;
-  Bytes encoded_;                                               // scratch
+  uint64_t memory_rows_ = 0;
+  std::vector<EventHash> keys_;     // of the rows since the last CheckKeys
+  std::vector<Expected> expected_;  // of the same rows
+  Bytes encoded_;                   // scratch
   std::map<std::string, std::map<std::string, Total>> totals_;  // account, meter
   std::map<std::string, Total> everything_;                     // meter
 };

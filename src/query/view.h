@@ -1,7 +1,8 @@
-// View: what a read sees. A list of memtables and the LSN up to which it may look; immutable, cheap
-// to copy, and it keeps its memtables alive.
+// View: what a read sees. A version (segments and memtables) and the LSN up to which it may look;
+// immutable, cheap to copy, and it keeps what it names alive.
 //
-// Invariant: the memtables' rows are adjacent and together exactly 1..n with n >= visible.
+// Invariant: the segments' rows and then the memtables' are adjacent and together exactly 1..n with
+// n >= visible.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +10,21 @@
 #include <vector>
 
 #include "memtable/memtable.h"
+#include "query/live_segment.h"
 #include "tallystick/options.h"
 
 namespace tallystick {
 
 using MemtableList = std::vector<std::shared_ptr<const Memtable>>;
+using SegmentList = std::vector<std::shared_ptr<const LiveSegment>>;
+
+struct DataVersion {
+  SegmentList segments;    // in LSN order
+  MemtableList memtables;  // in LSN order; some may be empty
+};
 
 struct View {
-  std::shared_ptr<const MemtableList> memtables;  // in LSN order; some may be empty
+  std::shared_ptr<const DataVersion> version;
   Lsn visible;
   IdentityScope scope = IdentityScope::kGlobal;
   uint64_t incarnation = 0;

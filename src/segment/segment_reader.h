@@ -25,6 +25,8 @@
 
 namespace tallystick {
 
+class SegmentFile;
+
 struct SegmentInfo {
   DatabaseId database_id;
   FileNumber number;
@@ -107,11 +109,11 @@ class SegmentReader {
   // conflict key). Reads nothing where there are none.
   Result<std::vector<uint32_t>> QuarantinedRows(std::optional<EventHash> id_hash) const;
 
+  const SegmentFile& file() const { return *file_; }  // for the code of this folder
+
  private:
-  friend class SegmentCursor;
-  struct Impl;
-  explicit SegmentReader(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit SegmentReader(std::unique_ptr<SegmentFile> file);
+  std::unique_ptr<SegmentFile> file_;
 };
 
 // Rows one at a time. Seek is cheap inside a row group and reads the chunks of `columns` at its
@@ -136,8 +138,8 @@ class SegmentCursor {
 
 // Reads the whole file: every checksum, every row, the order of the sort, every LSN of the range
 // exactly once, the account index, the zones, the quarantined list. What it found, or the first
-// fault. Used after every write, by verify, and by inspect. `group_done` (may be empty) is called
-// now and then with rows done.
+// fault. Used after every write, by verify, and by inspect. The cache is left alone. `progress` (may
+// be empty) is called after each row group with the rows done so far.
 Result<SegmentTotals> CheckSegment(const SegmentReader& reader,
                                    const std::function<void(uint64_t)>& progress);
 

@@ -103,10 +103,11 @@ void Connection::DispatchIngest(uint64_t slot_id) {
   const Status status = core_.parser.ParseBody(body_.text(), core_.options.batch_events_max, batch);
   if (!status.ok()) return FillSlot(slot, Answer::Problem(status));
   ++core_.ingests_in_flight;
-  core_.db.IngestAsync(std::move(batch), [completions = core_.completions, connection_id = id_,
-                                          slot_id, printing](Result<IngestResult> result) {
+  auto done = [completions = core_.completions, connection_id = id_, slot_id,
+               printing](Result<IngestResult> result) {
     completions->Push({connection_id, slot_id, printing, std::move(result)});
-  });
+  };
+  core_.db.IngestAsync(std::move(batch), std::move(done), {.originals = printing.originals});
 }
 
 Answer Connection::Immediate(Route route) {

@@ -84,13 +84,13 @@ std::string_view OutcomeName(OutcomeKind kind) {
   TALLY_CHECK(false);
 }
 
-bool ShowsLsn(OutcomeKind kind, OutcomePrinting printing) {
-  switch (kind) {
+bool ShowsLsn(const EventOutcome& outcome, OutcomePrinting printing) {
+  switch (outcome.kind) {
     case OutcomeKind::kAccepted:
       return true;
     case OutcomeKind::kDuplicate:
     case OutcomeKind::kConflict:
-      return printing.originals;
+      return printing.originals && outcome.lsn.value > 0;  // 0: its segment cannot be read
     case OutcomeKind::kRejected:
       return false;
   }
@@ -105,7 +105,7 @@ void AppendOutcome(std::string& out, size_t index, std::string_view event_id,
   AppendText(out, "event_id", event_id);
   if (rejected) AppendText(out, "field", outcome.rejection.field);
   AppendUint(out, "index", index);
-  if (ShowsLsn(outcome.kind, printing)) AppendUint(out, "lsn", outcome.lsn.value);
+  if (ShowsLsn(outcome, printing)) AppendUint(out, "lsn", outcome.lsn.value);
   if (rejected) AppendText(out, "message", outcome.rejection.message);
   AppendText(out, "outcome", OutcomeName(outcome.kind));
   out += '}';

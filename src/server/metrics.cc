@@ -63,6 +63,33 @@ void AddDatabase(const DbStatus& db, Families& families) {
   families.Gauge("tallystick_recovery_torn_bytes", "Bytes of a torn tail dropped at start",
                  db.recovery_torn_bytes);
 
+  families.Gauge("tallystick_segments", "Live segments", db.segments);
+  families.Gauge("tallystick_segment_rows", "Rows in segments", db.segment_rows);
+  families.Gauge("tallystick_segment_bytes", "Bytes of segments' rows", db.segment_bytes);
+  families.Gauge("tallystick_segments_damaged", "Segments with a block that does not verify",
+                 db.segments_damaged);
+  families.Gauge("tallystick_cache_bytes", "Bytes of segment blocks in memory", db.cache_bytes);
+  families.Counter("tallystick_flushes_total", "Memtables written to segments", db.flushes);
+  families.Counter("tallystick_flush_failures_total", "Flushes that failed and were tried again",
+                   db.flush_failures);
+  families.Gauge("tallystick_sidecars_hit", "Sidecars found and believed at start",
+                 db.sidecars_hit);
+  families.Gauge("tallystick_sidecars_missing", "Sidecars missing at start", db.sidecars_missing);
+  families.Counter("tallystick_sidecars_corrupt_total", "Sidecars that did not verify",
+                   db.sidecars_corrupt);
+  families.Counter("tallystick_sidecars_rebuilt_total", "Sidecars rebuilt from their segment",
+                   db.sidecars_rebuilt);
+  families.Gauge("tallystick_sidecars_unknown", "Segments without a sidecar now",
+                 db.sidecars_unknown);
+  families.Counter("tallystick_sidecar_write_failures_total",
+                   "Segments committed without their sidecar", db.sidecar_write_failures);
+  families.Gauge("tallystick_filter_bytes", "Bytes of sidecar filters in memory", db.filter_bytes);
+  families.Gauge("tallystick_filters_loaded", "Sidecar filters in memory", db.filters_loaded);
+  families.Counter("tallystick_probe_pages_total", "Requests that needed sidecar pages",
+                   db.probe_pages);
+  families.Counter("tallystick_probe_again_total", "Requests sent back to be probed again",
+                   db.probe_again);
+
   MetricFamily& events =
       families.Begin("tallystick_events_total", "Events ingested, by outcome", MetricType::Counter);
   const std::pair<const char*, uint64_t> outcomes[] = {{"accepted", db.events_accepted},

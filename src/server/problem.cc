@@ -61,35 +61,13 @@ const ProblemKind* Find(std::string_view code) {
   return at != kKinds.end() && at->code == code ? &*at : nullptr;
 }
 
-std::string_view CodeOf(StatusCode code) {
-  switch (code) {
-    case StatusCode::kInvalidArgument:
-      return "invalid_argument";
-    case StatusCode::kNotFound:
-      return "not_found";
-    case StatusCode::kFailedPrecondition:
-      return "failed_precondition";
-    case StatusCode::kCorruption:
-      return "corruption";
-    case StatusCode::kIoError:
-      return "io_error";
-    case StatusCode::kNoSpace:
-      return "no_space";
-    case StatusCode::kUnavailable:
-      return "unavailable";
-    case StatusCode::kOk:
-      break;
-  }
-  return "internal";
-}
-
 }  // namespace
 
 std::span<const ProblemKind> ProblemKinds() { return kKinds; }
 
 const ProblemKind& ProblemOf(const Status& status) {
   if (const ProblemKind* kind = Find(status.reason())) return *kind;
-  return *Find(CodeOf(status.code()));
+  return *Find(status.ok() ? "internal" : StatusCodeName(status.code()));
 }
 
 std::string ProblemToJson(const ProblemKind& kind, std::string_view detail) {

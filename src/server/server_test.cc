@@ -668,7 +668,8 @@ TEST_F(ServerTest, RefusedIngestSaysWhenToTryAgain) {
   options.wal_file_bytes = 4 << 20;
   options.batch_events_max = options.memtable_rows_max =
       1;  // the second event needs a second memtable
-  options.memory_bytes_max = 1;
+  options.memtables_max = options.key_tables_max = 1;
+  options.background_bytes_per_second = 1;  // no flush ends
   Db full = Db::Open(dir_.path() + "/full", options).value();
   options_.listen_port = 0;
   const auto server = Server::Start(full, options_, {}).value();

@@ -12,12 +12,17 @@ std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t upti
   object out;
   out["compaction"] = object();
   out["database_id"] = db.database_id;
+  object flush{{"failures", db.flush_failures}, {"flushes", db.flushes}};
+  if (!db.flush.ok()) flush["reason"] = db.flush.reason();
+  out["flush"] = flush;
   out["flushed_lsn"] = db.flushed_lsn.value;
   out["identity_scope"] = db.identity_scope == IdentityScope::kAccount ? "account" : "global";
   out["incarnation"] = db.incarnation;
   out["lsn"] = db.lsn.value;
-  out["memory"] = object{
-      {"bytes", db.memory_bytes}, {"key_tables", db.key_tables}, {"memtables", db.memtables}};
+  out["memory"] = object{{"bytes", db.memory_bytes},
+                         {"cache_bytes", db.cache_bytes},
+                         {"key_tables", db.key_tables},
+                         {"memtables", db.memtables}};
   out["queue"] = object{{"bytes", db.queue_bytes}, {"events", db.queue_events}};
   const bool serving = ready.ok() && !db.read_only;
   if (!serving) out["reason"] = ready.ok() ? "read_only" : ready.reason();
@@ -25,8 +30,15 @@ std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t upti
                            {"ms", db.recovery_ms},
                            {"rows", db.recovery_rows},
                            {"torn_bytes", db.recovery_torn_bytes}};
-  out["segments"] = object{{"bytes", 0}, {"count", 0}, {"damaged", 0}, {"rows", 0}};
-  out["sidecars"] = object{{"corrupt", 0}, {"hit", 0}, {"missing", 0}, {"rebuilt", 0}};
+  out["segments"] = object{{"bytes", db.segment_bytes},
+                           {"count", db.segments},
+                           {"damaged", db.segments_damaged},
+                           {"rows", db.segment_rows}};
+  out["sidecars"] =
+      object{{"corrupt", db.sidecars_corrupt},      {"filter_bytes", db.filter_bytes},
+             {"filters_loaded", db.filters_loaded}, {"hit", db.sidecars_hit},
+             {"missing", db.sidecars_missing},      {"rebuilt", db.sidecars_rebuilt},
+             {"unknown", db.sidecars_unknown},      {"write_failures", db.sidecar_write_failures}};
   out["state"] = serving ? "serving" : "read_only";
   out["uptime_s"] = uptime_s;
   out["version"] = Version();

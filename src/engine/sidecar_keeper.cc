@@ -1,0 +1,166 @@
+// Invariants:
+//  1. A sidecar is installed only after it was checked whole against its binding, or opened at the
+//     start with a footer that verifies (then its pages are verified as they are read, and by
+//     Scrub).
+//  2. A sidecar that failed once is never used again; its place is unknown until it is rebuilt.
+#include "engine/sidecar_keeper.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/result.h"
+#include "model/identity.h"
+#include "query/row_scan.h"
+
+namespace tallystick {
+namespace {
+
+constexpr int64_t kRetryMicros = 2'000'000;
+
+}  // namespace
+
+Result<std::vector<SidecarEntry>> KeysOfSegment(const SegmentReader& rows, IdentityScope scope) {
+  std::vector<SidecarEntry> entries;
+  entries.reserve(rows.info().rows);
+  SegmentCursor cursor(rows, kAllSegmentColumns);
+  Bytes canonical;
+  for (uint32_t row = 0; row < rows.info().rows; ++row) {
+    TALLY_RETURN_IF_ERROR(cursor.Seek(row));
+    const RowView view = cursor.row();
+    canonical.clear();
+    EncodeRow(view, canonical);
+    SidecarEntry& entry = entries.emplace_back();
+    entry.key = IdHash(scope, view.account_id, view.event_id);
+    if (cursor.disposition() == Disposition::kQuarantined) {
+      entry.key = ConflictKey(entry.key, canonical);
+    }
+    entry.payload_hash = PayloadHash(canonical);
+    entry.row = row;
+  }
+  return entries;
+}
+
+Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layout& layout,
+                                                      const LiveSegment& segment,
+                                                      IdentityScope scope, IoGovernor* governor) {
+  const std::string path = JoinPath(layout.segment_dir, SidecarFileName(segment.listed().number));
+  const std::string temporary = path + ".tmp";
+  auto entries = KeysOfSegment(segment.rows(), scope);
+  if (!entries.ok()) return NoteDamage(segment, entries.status());
+  Status status = fs.Remove(temporary);  // what a crash left behind
+  if (!status.ok() && status.code() != StatusCode::kNotFound) return status;
+  status = WriteSidecar(fs, temporary, segment.binding(), *std::move(entries), governor);
+  if (status.ok()) status = fs.Rename(temporary, path);
+  if (status.ok()) {
+    status = SyncDirectory(fs, layout.segment_dir);
+  }
+  if (!status.ok()) {
+    IgnoreError(fs.Remove(temporary), "an orphan that the next start removes");
+    return status;
+  }
+  TALLY_ASSIGN_OR_RETURN(auto sidecar, SidecarReader::Open(fs, path, segment.binding()));
+  TALLY_RETURN_IF_ERROR(CheckSidecar(*sidecar));
+  return sidecar;
+}
+
+bool FilterFits(const DataVersion& version, uint64_t filter_bytes, const OpenOptions& options) {
+  uint64_t loaded = filter_bytes;
+  for (const auto& segment : version.segments) {
+    const auto sidecar = segment->sidecar();
+    if (sidecar != nullptr && sidecar->filter_loaded()) loaded += sidecar->filter_bytes();
+  }
+  return loaded <= options.dedupe_memory_bytes_max;
+}
+
+void SidecarKeeper::ReportBad(const LiveSegment& segment, const SidecarReader* sidecar,
+                              const Status& status) {
+  if (!segment.RemoveSidecar(sidecar)) return;  // somebody has reported it already
+  versions_.SidecarsChanged();
+  {
+    MutexLock lock(mutex_);
+    ++readings_.corrupt;
+  }
+  Log(LogLevel::kError,
+      "a sidecar is not to be believed and will be rebuilt: " + status.ToString());
+  Wake();
+}
+
+// Rebuilding comes first, since ingest may wait for it.
+StepResult SidecarKeeper::Step() {
+  const int64_t now = env_.clock().MonotonicMicros();
+  const auto version = versions_.Current();
+  int64_t due = 0;
+  for (const auto& segment : version->segments) {
+    if (segment->sidecar() != nullptr) continue;
+    if (now >= retry_at_us_) return Rebuild(*segment);
+    due = retry_at_us_;
+  }
+  for (const auto& segment : version->segments) {
+    const auto sidecar = segment->sidecar();
+    if (sidecar == nullptr || sidecar->filter_loaded() ||
+        !FilterFits(*version, sidecar->filter_bytes(), options_)) {
+      continue;
+    }
+    return LoadFilter(*segment, *sidecar);
+  }
+  for (const auto& segment : version->segments) {
+    const auto sidecar = segment->sidecar();
+    if (sidecar == nullptr || scrubbed_.contains(segment->listed().number.value)) continue;
+    if (now >= scrub_at_us_) return Scrub(*segment, sidecar);
+    due = due == 0 ? scrub_at_us_ : std::min(due, scrub_at_us_);
+    break;
+  }
+  return due == 0 ? StepResult::Wait() : StepResult::WaitUntil(due);
+}
+
+StepResult SidecarKeeper::Rebuild(const LiveSegment& segment) {
+  auto sidecar = RebuildSidecar(env_.fs(), layout_, segment, scope_, &governor_);
+  if (!sidecar.ok()) {
+    Log(LogLevel::kError, fmt::format("the sidecar of segment {} cannot be rebuilt yet: {}",
+                                      segment.listed().number.value, sidecar.status().ToString()));
+    retry_at_us_ = env_.clock().MonotonicMicros() + kRetryMicros;
+    return StepResult::Again();
+  }
+  scrubbed_.insert(segment.listed().number.value);  // it was checked just now
+  segment.InstallSidecar(*std::move(sidecar));
+  versions_.SidecarsChanged();
+  {
+    MutexLock lock(mutex_);
+    ++readings_.rebuilt;
+  }
+  Log(LogLevel::kInfo,
+      fmt::format("the sidecar of segment {} was rebuilt", segment.listed().number.value));
+  if (on_installed_) on_installed_();
+  return StepResult::Again();
+}
+
+StepResult SidecarKeeper::LoadFilter(const LiveSegment& segment, SidecarReader& sidecar) {
+  Status status = sidecar.LoadFilter(&governor_);
+  if (!status.ok()) {
+    // Its pages could still answer, but a file that is damaged in one place is built anew.
+    ReportBad(segment, &sidecar, status);
+  }
+  return StepResult::Again();
+}
+
+StepResult SidecarKeeper::Scrub(const LiveSegment& segment,
+                                const std::shared_ptr<SidecarReader>& sidecar) {
+  scrubbed_.insert(segment.listed().number.value);
+  if (Status status = CheckSidecar(*sidecar); !status.ok()) {
+    ReportBad(segment, sidecar.get(), status);
+    return StepResult::Again();
+  }
+  // As much time again as the writing would have been given.
+  const uint64_t rate = options_.background_bytes_per_second;
+  const uint64_t pause_us = rate == 0 ? 0 : sidecar->bytes() * 1'000'000 / rate;
+  scrub_at_us_ = env_.clock().MonotonicMicros() + static_cast<int64_t>(pause_us);
+  return StepResult::Again();
+}
+
+SidecarKeeper::Readings SidecarKeeper::Read() const {
+  MutexLock lock(mutex_);
+  return readings_;
+}
+
+}  // namespace tallystick

@@ -1,0 +1,91 @@
+// SidecarKeeper: sees to it that every segment has a sidecar that can be believed: rebuilds what is
+// missing or damaged, loads filters within their budget, and verifies every sidecar once after the
+// start.
+//
+// Thread rule: Step by the executor, never twice at once; the rest from any thread.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "base/mutex.h"
+#include "dedupe/sidecar_writer.h"
+#include "engine/layout.h"
+#include "engine/version_store.h"
+#include "env/io_governor.h"
+#include "tallystick/options.h"
+
+namespace tallystick {
+
+// The entries of a segment's sidecar, made from its rows.
+Result<std::vector<SidecarEntry>> KeysOfSegment(const SegmentReader& rows, IdentityScope scope);
+
+// Writes the segment's sidecar anew from its rows: temporary name, sync, rename, directory sync.
+// Opens and checks it. On an error no partial file is left.
+Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layout& layout,
+                                                      const LiveSegment& segment,
+                                                      IdentityScope scope, IoGovernor* governor);
+
+// Whether another filter of this size may be in memory.
+bool FilterFits(const DataVersion& version, uint64_t filter_bytes, const OpenOptions& options);
+
+class SidecarKeeper {
+ public:
+  SidecarKeeper(Env& env, const Layout& layout, const OpenOptions& options, IdentityScope scope,
+                VersionStore& versions, IoGovernor& governor)
+      : env_(env),
+        layout_(layout),
+        options_(options),
+        scope_(scope),
+        versions_(versions),
+        governor_(governor) {}
+
+  StepResult Step();
+  void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
+  void Wake() const {
+    if (wake_) wake_();
+  }
+  // Called when a sidecar was installed. Set once, before the steps run.
+  void SetOnInstalled(std::function<void()> on_installed) {
+    on_installed_ = std::move(on_installed);
+  }
+
+  // Takes a sidecar that did not verify out of use; it is rebuilt.
+  void ReportBad(const LiveSegment& segment, const SidecarReader* sidecar, const Status& status);
+
+  struct Readings {
+    uint64_t corrupt = 0;
+    uint64_t rebuilt = 0;
+  };
+  Readings Read() const;
+
+ private:
+  StepResult Rebuild(const LiveSegment& segment);
+  StepResult LoadFilter(const LiveSegment& segment, SidecarReader& sidecar);
+  StepResult Scrub(const LiveSegment& segment, const std::shared_ptr<SidecarReader>& sidecar);
+  void Log(LogLevel level, const std::string& text) const {
+    if (options_.log) options_.log(level, text);
+  }
+
+  Env& env_;
+  const Layout& layout_;
+  const OpenOptions& options_;
+  const IdentityScope scope_;
+  VersionStore& versions_;
+  IoGovernor& governor_;
+  std::function<void()> wake_;
+  std::function<void()> on_installed_;
+
+  // Owned by the step.
+  int64_t retry_at_us_ = 0;  // a rebuild that failed waits until then
+  int64_t scrub_at_us_ = 0;
+  std::set<uint64_t> scrubbed_;  // segment numbers
+
+  mutable Mutex mutex_;
+  Readings readings_ GUARDED_BY(mutex_);
+};
+
+}  // namespace tallystick

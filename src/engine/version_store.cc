@@ -1,0 +1,103 @@
+// Invariants:
+//  1. Segments tile (0, flushed_lsn]; the memtables' rows follow without a gap. Checked at every
+//     install.
+//  2. A memtable's rows leave in the same step in which their segment appears: no reader sees
+//     neither, none sees both.
+#include "engine/version_store.h"
+
+#include <utility>
+
+#include "base/check.h"
+
+namespace tallystick {
+
+VersionStore::VersionStore(SegmentList segments, MemtableList memtables) {
+  auto version = std::make_shared<DataVersion>();
+  version->segments = std::move(segments);
+  version->memtables = std::move(memtables);
+  MutexLock lock(mutex_);
+  Publish(std::move(version));
+  ComputeCovered();
+}
+
+std::shared_ptr<const DataVersion> VersionStore::Current() const {
+  MutexLock lock(mutex_);
+  return version_;
+}
+
+void VersionStore::Publish(std::shared_ptr<const DataVersion> version) {
+  Lsn next{1};
+  for (const auto& segment : version->segments) {
+    TALLY_CHECK(segment->listed().first_lsn == next);
+    next = {segment->listed().last_lsn.value + 1};
+  }
+  for (const auto& memtable : version->memtables) {
+    if (memtable->empty()) continue;
+    TALLY_CHECK(memtable->first_lsn() == next);
+    next = memtable->end_lsn();
+  }
+  version_ = std::move(version);
+}
+
+void VersionStore::ComputeCovered() {
+  Lsn covered{0};
+  for (const auto& segment : version_->segments) {
+    if (segment->sidecar() == nullptr) break;
+    covered = segment->listed().last_lsn;
+  }
+  covered_.store(covered.value, std::memory_order_release);
+}
+
+void VersionStore::AddMemtable(std::shared_ptr<const Memtable> memtable) {
+  MutexLock lock(mutex_);
+  auto next = std::make_shared<DataVersion>(*version_);
+  next->memtables.push_back(std::move(memtable));
+  Publish(std::move(next));
+  active_sealed_ = false;
+}
+
+void VersionStore::SealActive() {
+  MutexLock lock(mutex_);
+  active_sealed_ = true;
+}
+
+uint32_t VersionStore::sealed_count() const {
+  MutexLock lock(mutex_);
+  const auto count = static_cast<uint32_t>(version_->memtables.size());
+  return active_sealed_ || count == 0 ? count : count - 1;
+}
+
+std::shared_ptr<const Memtable> VersionStore::OldestSealed() {
+  MutexLock lock(mutex_);
+  const MemtableList& memtables = version_->memtables;
+  const size_t sealed = active_sealed_ ? memtables.size() : memtables.size() - 1;
+  size_t first = 0;
+  while (first < sealed && memtables[first]->empty()) ++first;
+  if (first > 0) {
+    auto next = std::make_shared<DataVersion>(*version_);
+    next->memtables.erase(next->memtables.begin(),
+                          next->memtables.begin() + static_cast<ptrdiff_t>(first));
+    Publish(std::move(next));
+  }
+  return first < sealed ? version_->memtables.front() : nullptr;
+}
+
+void VersionStore::InstallSegment(std::shared_ptr<const LiveSegment> segment) {
+  MutexLock lock(mutex_);
+  auto next = std::make_shared<DataVersion>(*version_);
+  TALLY_CHECK(!next->memtables.empty());
+  const Memtable& flushed = *next->memtables.front();
+  TALLY_CHECK(flushed.first_lsn() == segment->listed().first_lsn);
+  TALLY_CHECK(flushed.end_lsn().value == segment->listed().last_lsn.value + 1);
+  next->memtables.erase(next->memtables.begin());
+  next->segments.push_back(std::move(segment));
+  Publish(std::move(next));
+  ComputeCovered();
+}
+
+void VersionStore::SidecarsChanged() {
+  MutexLock lock(mutex_);
+  ComputeCovered();
+}
+
+}  // namespace tallystick

@@ -1,0 +1,49 @@
+// VersionStore: which segments and memtables there are now, and up to where sidecars answer.
+//
+// Thread rule: any thread; the lock is held for a few instructions only.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "base/mutex.h"
+#include "query/view.h"
+
+namespace tallystick {
+
+class VersionStore {
+ public:
+  // The last memtable is the active one, the others are sealed.
+  VersionStore(SegmentList segments, MemtableList memtables);
+
+  std::shared_ptr<const DataVersion> Current() const;
+
+  // The memtable that rows go to from now on; the one before it is sealed.
+  void AddMemtable(std::shared_ptr<const Memtable> memtable);
+  // No rows go to the active one any more (the database is being closed).
+  void SealActive();
+  // The oldest sealed memtable with rows, null if there is none. Empty ones before it are dropped.
+  std::shared_ptr<const Memtable> OldestSealed();
+  uint32_t sealed_count() const;
+
+  // The rows of the oldest memtable stand in this segment from now on. REQUIRES: the same LSNs, and
+  // the segment is durable and in the newest durable manifest.
+  void InstallSegment(std::shared_ptr<const LiveSegment> segment);
+  // To be called after a segment's sidecar came or went.
+  void SidecarsChanged();
+
+  // All segments up to this LSN have their sidecar.
+  Lsn covered() const { return {covered_.load(std::memory_order_acquire)}; }
+
+ private:
+  void Publish(std::shared_ptr<const DataVersion> version) REQUIRES(mutex_);
+  void ComputeCovered() REQUIRES(mutex_);
+
+  mutable Mutex mutex_;
+  std::shared_ptr<const DataVersion> version_ GUARDED_BY(mutex_);
+  bool active_sealed_ GUARDED_BY(mutex_) = false;
+  std::atomic<uint64_t> covered_ = 0;
+};
+
+}  // namespace tallystick

@@ -1,0 +1,60 @@
+// LiveSegment: one segment of a version, with its sidecar as long as there is one to believe.
+//
+// Thread rule: any thread. The rows are immutable; the sidecar may be installed and taken away at
+// any time, and whoever holds one goes on with it.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "base/mutex.h"
+#include "dedupe/sidecar_reader.h"
+#include "manifest/manifest.h"
+#include "segment/segment_reader.h"
+
+namespace tallystick {
+
+class LiveSegment {
+ public:
+  LiveSegment(const ListedSegment& listed, std::unique_ptr<SegmentReader> rows)
+      : listed_(listed), rows_(std::move(rows)) {}
+
+  const ListedSegment& listed() const { return listed_; }
+  const SegmentReader& rows() const { return *rows_; }
+  SidecarBinding binding() const {
+    const SegmentInfo& info = rows_->info();
+    return {info.database_id, info.number, info.first_lsn,
+            info.last_lsn,    info.rows,   info.footer_checksum};
+  }
+
+  // Null: the keys of this segment are unknown to everybody but a key table.
+  std::shared_ptr<SidecarReader> sidecar() const {
+    MutexLock lock(mutex_);
+    return sidecar_;
+  }
+  void InstallSidecar(std::shared_ptr<SidecarReader> sidecar) const {
+    MutexLock lock(mutex_);
+    sidecar_ = std::move(sidecar);
+  }
+  // Takes `bad` away, unless another is there by now. True if it did.
+  bool RemoveSidecar(const SidecarReader* bad) const {
+    MutexLock lock(mutex_);
+    if (sidecar_.get() != bad || bad == nullptr) return false;
+    sidecar_ = nullptr;
+    return true;
+  }
+
+  // Set for good when a block did not verify: such a segment is left out of compaction.
+  void MarkDamaged() const { damaged_.store(true, std::memory_order_relaxed); }
+  bool damaged() const { return damaged_.load(std::memory_order_relaxed); }
+
+ private:
+  const ListedSegment listed_;
+  const std::unique_ptr<SegmentReader> rows_;
+  mutable std::atomic<bool> damaged_ = false;
+  mutable Mutex mutex_;
+  mutable std::shared_ptr<SidecarReader> sidecar_ GUARDED_BY(mutex_);
+};
+
+}  // namespace tallystick

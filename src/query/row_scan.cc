@@ -1,0 +1,99 @@
+#include "query/row_scan.h"
+
+#include <algorithm>
+#include <ranges>
+
+#include "base/check.h"
+#include "base/result.h"
+
+namespace tallystick {
+namespace {
+
+using OnRow = std::function<bool(const RowAt&)>;
+
+// False: the caller wants no more.
+Result<bool> ScanSegment(const View& view, uint32_t index, const RowScan& scan, const OnRow& row) {
+  const SegmentReader& rows = view.version->segments[index]->rows();
+  const SegmentInfo& info = rows.info();
+  if (info.timestamp_max_ms < scan.from_ms || info.timestamp_min_ms >= scan.to_ms) return true;
+  RowRange range{0, static_cast<uint32_t>(info.rows)};
+  if (scan.account_id.has_value()) {
+    TALLY_ASSIGN_OR_RETURN(range, rows.RowsOfAccount(*scan.account_id));
+  }
+  SegmentCursor cursor(rows, scan.columns | SegmentColumn::kLsn | SegmentColumn::kDisposition);
+  RowAt at;
+  at.place.segment = index;
+  for (uint32_t next = range.begin; next < range.end;) {
+    const uint32_t group = next / info.group_rows;
+    const uint32_t end = std::min(range.end, (group + 1) * info.group_rows);
+    TALLY_ASSIGN_OR_RETURN(const GroupZone zone, rows.Zone(group));
+    if (zone.timestamp_max_ms < scan.from_ms || zone.timestamp_min_ms >= scan.to_ms ||
+        zone.lsn_min > scan.lsn) {
+      next = end;
+      continue;
+    }
+    for (; next < end; ++next) {
+      TALLY_RETURN_IF_ERROR(cursor.Seek(next));
+      at.lsn = cursor.lsn();
+      if (at.lsn > scan.lsn) continue;
+      at.disposition = cursor.disposition();
+      at.place.row = next;
+      at.row = cursor.row();
+      if (!row(at)) return false;
+    }
+  }
+  return true;
+}
+
+bool ScanMemtable(const Memtable& memtable, const RowScan& scan, const OnRow& row) {
+  RowAt at;
+  auto visit = [&](Lsn lsn, const RecordView& record) {
+    at.lsn = lsn;
+    at.disposition = record.disposition;
+    TALLY_CHECK(DecodeCanonical(record.canonical, &at.row));  // checked when it entered
+    return row(at);
+  };
+  bool go_on = true;
+  if (scan.account_id.has_value()) {
+    memtable.ForEachOfAccount(*scan.account_id, scan.lsn, [&](Lsn lsn, const RecordView& record) {
+      return go_on = visit(lsn, record);
+    });
+    return go_on;
+  }
+  const Lsn end = std::min(memtable.end_lsn(), Lsn{scan.lsn.value + 1});
+  for (Lsn lsn = memtable.first_lsn(); go_on && lsn < end; ++lsn.value) {
+    go_on = visit(lsn, memtable.Record(lsn));
+  }
+  return go_on;
+}
+
+}  // namespace
+
+Status ForEachRow(const View& view, const RowScan& scan, const OnRow& row) {
+  const DataVersion& version = *view.version;
+  for (uint32_t i = 0; i < version.segments.size(); ++i) {
+    if (version.segments[i]->listed().first_lsn > scan.lsn) return Status::Ok();
+    const auto go_on = ScanSegment(view, i, scan, row);
+    if (!go_on.ok()) return NoteDamage(*version.segments[i], go_on.status());
+    if (!*go_on) return Status::Ok();
+  }
+  for (const auto& memtable : version.memtables) {
+    if (memtable->empty()) continue;
+    if (memtable->first_lsn() > scan.lsn || !ScanMemtable(*memtable, scan, row)) break;
+  }
+  return Status::Ok();
+}
+
+const Memtable& MemtableOf(const View& view, Lsn lsn) {
+  for (const auto& memtable : std::views::reverse(view.version->memtables)) {
+    if (!memtable->empty() && memtable->first_lsn() <= lsn) return *memtable;
+  }
+  TALLY_CHECK(false);
+}
+
+Status NoteDamage(const LiveSegment& segment, Status status) {
+  if (status.code() == StatusCode::kCorruption) segment.MarkDamaged();
+  return status;
+}
+
+}  // namespace tallystick

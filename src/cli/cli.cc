@@ -47,6 +47,7 @@ int RunCli(int argc, const char* const* argv) {
   AddReads(app, &action);
   AddInspect(app, &action);
   AddVerify(app, &action);
+  AddSidecar(app, &action);
   for (CLI::App* command : app.get_subcommands({})) {
     command->allow_config_extras(CLI::config_extras_mode::error);
   }

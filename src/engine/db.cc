@@ -243,7 +243,10 @@ Status Db::Impl::MemoryBudget() const {
 }
 
 void Db::Impl::Start() {
-  keeper_->SetOnChange([this] { committer_task_.Wake(); });
+  keeper_->SetOnChange([this] {
+    committer_task_.Wake();
+    flusher_task_.Wake();  // it waits for a log
+  });
   keeper_->SetWake([this] { keeper_task_.Wake(); });
   committer_->SetWake([this] { committer_task_.Wake(); });
   committer_->SetProbeAgain([this](Request request) { prober_->Queue(std::move(request)); });

@@ -30,6 +30,8 @@ constexpr int64_t kPauseMaxMicros = 30'000'000;
 StepResult Flusher::Step() {
   if (env_.clock().MonotonicMicros() < retry_at_us_) return StepResult::WaitUntil(retry_at_us_);
   if (job_ == nullptr) {
+    // Before there is a log again, its files have no ends that a manifest could go by.
+    if (!keeper_.Read().established) return StepResult::Wait();
     auto memtable = versions_.OldestSealed();
     if (memtable == nullptr) return StepResult::Wait();
     StartJob(std::move(memtable));

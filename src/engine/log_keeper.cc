@@ -327,6 +327,7 @@ void LogKeeper::ApplyEnds(Manifest& manifest) const {
 
 std::vector<FileNumber> LogKeeper::Drop(Manifest& manifest, Lsn flushed_lsn) const {
   MutexLock lock(mutex_);
+  TALLY_CHECK(readings_.established);
   ApplyEnds(manifest);
   std::vector<FileNumber> dropped;
   for (const Ended& ended : ended_) {

@@ -208,7 +208,7 @@ class Matrix {
     for (size_t at = 0; at < everything.size(); at += kAtOnce) {
       const auto begin = everything.begin() + static_cast<ptrdiff_t>(at);
       const std::vector<Event> some(begin, begin + std::min(kAtOnce, everything.size() - at));
-      auto answer = wreck.machine.Ingest(some);
+      auto answer = wreck.machine.IngestInTheEnd(some);
       if (!answer.ok()) return "resending: " + answer.status().ToString();
       if (auto wrong = wreck.model.CheckResent(some, *answer); !wrong.empty()) return wrong;
     }
@@ -216,7 +216,7 @@ class Matrix {
     // And what was on its way, and something new: the log must go on.
     const std::vector<Event> more = {SmallEvent(0), SmallEvent(1), SmallEvent(99)};
     wreck.model.Sent(more);
-    auto answer = wreck.machine.Ingest(more);
+    auto answer = wreck.machine.IngestInTheEnd(more);
     if (!answer.ok()) return "going on: " + answer.status().ToString();
     return wreck.model.Answered(more, *answer);
   }

@@ -95,7 +95,7 @@ Transcript RunUnder(const OpenOptions& options, const Requests& requests, uint64
   for (const auto& request : requests) {
     if (!transcript.wrong.empty()) break;
     model.Sent(request);
-    auto answer = machine.Ingest(request);
+    auto answer = machine.IngestInTheEnd(request);
     if (!answer.ok()) {
       transcript.wrong = answer.status().ToString();
       break;

@@ -286,12 +286,7 @@ class Simulation {
       const std::vector<Event> some(
           everything.begin() + static_cast<ptrdiff_t>(at),
           everything.begin() + static_cast<ptrdiff_t>(std::min(at + 4, everything.size())));
-      auto answer = machine_.Ingest(some);
-      for (int i = 0; i < 10 && answer.status().code() == StatusCode::kUnavailable; ++i) {
-        machine_.clock().Advance(1'000'000);  // the flusher is behind
-        machine_.RunUntilIdle();
-        answer = machine_.Ingest(some);
-      }
+      auto answer = machine_.IngestInTheEnd(some);
       Note(answer.ok() ? model_.CheckResent(some, *answer)
                        : "resending: " + answer.status().ToString());
     }

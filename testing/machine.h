@@ -38,6 +38,9 @@ class Machine {
   // not wrong, nor is a refusal where `refusals_allowed`: it leaves the events "maybe".
   std::string Run(const ScenarioStep& step, ReferenceModel& model, bool refusals_allowed = false);
   Result<IngestResult> Ingest(const std::vector<Event>& events);
+  // The same, sent again while it is refused with kUnavailable (the flusher is behind, a sidecar is
+  // being rebuilt), ten times at most; time passes between the attempts.
+  Result<IngestResult> IngestInTheEnd(const std::vector<Event>& events);
   Batch MakeBatch(const std::vector<Event>& events);
   void RunUntilIdle();
 

@@ -9,7 +9,7 @@ namespace tallystick {
 namespace {
 
 // A probe waits for memory and for nothing else; so many are under way at once.
-constexpr size_t kProbesAhead = 16;
+constexpr size_t kProbesAhead = 32;
 
 // Words 0, 2, 4, 6 take their five bits from the lower 32 bits of the trailing half as it stands in
 // memory, words 1, 3, 5, 7 from the upper ones.

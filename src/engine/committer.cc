@@ -237,7 +237,7 @@ LogKeeper::Ended Committer::EndOfActive() const {
   return {.file = {log_->writer->number(), FrameNumber{position_.next_frame.value - 1}},
           .last_lsn = {position_.next_lsn.value - 1},
           .bytes = log_->writer->file_bytes(),
-          .whole = true};
+          .whole = log_->writer->file_bytes() == options_.wal_file_bytes};
 }
 
 // Oldest first, and only what the sidecars answer for by now.

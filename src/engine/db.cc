@@ -405,6 +405,10 @@ void Db::Impl::FlushOnClose() {
   while (env_.clock().MonotonicMicros() < until &&
          flusher_->Step().kind == StepResult::Kind::kAgain) {
   }
+  const bool all = committer_->has_log() && !committer_->poisoned() &&
+                   versions_->OldestSealed() == nullptr &&
+                   manifests_->Newest().flushed_lsn == committer_->visible();
+  if (all) IgnoreError(keeper_->DropAll(committer_->visible()), "the next start reads the log");
   keeper_->DeleteFree();
 }
 

@@ -25,11 +25,6 @@ constexpr int64_t kRetryMicros = 500'000;
 constexpr size_t kTornCopiesMax = 10;
 constexpr size_t kFreeFilesKept = 2;  // for recycling
 
-// A mark must always fit behind the last data frame.
-uint64_t FileBytesFor(const OpenOptions& options, uint64_t frame_bytes) {
-  return std::max(options.wal_file_bytes, kWalHeaderBytes + frame_bytes + kBlockBytes);
-}
-
 }  // namespace
 
 LogKeeper::LogKeeper(Env& env, const Layout& layout, const OpenOptions& options,
@@ -120,7 +115,9 @@ void LogKeeper::SaveTornTail() {
 // The new log, with the last valid frame as its first, synced, in no manifest.
 Result<std::unique_ptr<WalWriter>> LogKeeper::PrepareFirstFile() {
   const Bytes& last_frame = plan_.wal.last_frame;
-  const uint64_t file_bytes = FileBytesFor(options_, last_frame.size());
+  // A mark must always fit behind the last data frame.
+  const uint64_t file_bytes =
+      std::max(FirstFileBytes(options_), kWalHeaderBytes + last_frame.size() + kBlockBytes);
   auto writer = WalWriter::Prepare(env_.fs(), env_.random(), Spec(file_bytes), std::nullopt);
   if (writer.status().code() == StatusCode::kNoSpace) {
     TALLY_ASSIGN_OR_RETURN(const auto spare, UnlistEmptySpare());
@@ -275,13 +272,14 @@ Status LogKeeper::PrepareSpare() {
   TALLY_RETURN_IF_ERROR(budget_());
   TALLY_ASSIGN_OR_RETURN(auto writer, PrepareWriter());
   pending_ = std::make_unique<LogSlot>(
-      LogSlot{std::move(writer), std::make_shared<Memtable>(MemtableCapacity(options_))});
+      LogSlot{std::move(writer),
+              std::make_shared<Memtable>(MemtableCapacity(options_, options_.wal_file_bytes))});
   return Status::Ok();
 }
 
 // From a free file if there is one: its blocks are allocated and written already.
 Result<std::unique_ptr<WalWriter>> LogKeeper::PrepareWriter() {
-  const WalFileSpec spec = Spec(FileBytesFor(options_, 0));
+  const WalFileSpec spec = Spec(options_.wal_file_bytes);
   std::optional<FileNumber> recycled;
   {
     MutexLock lock(mutex_);
@@ -357,6 +355,22 @@ void LogKeeper::Free(const std::vector<FileNumber>& dropped) {
 void LogKeeper::RemoveFile(FileNumber number) {
   const std::string path = JoinPath(layout_.wal_dir, WalFileName(number));
   IgnoreError(env_.fs().Remove(path), "an orphan that the next start removes");
+}
+
+Status LogKeeper::DropAll(Lsn flushed_lsn) {
+  std::vector<FileNumber> dropped, unused;
+  TALLY_RETURN_IF_ERROR(manifests_.Commit([&](Manifest& manifest) {
+    TALLY_CHECK(manifest.flushed_lsn == flushed_lsn);
+    dropped = Drop(manifest, flushed_lsn);
+    for (const ListedWalFile& file : manifest.wal_files) {
+      TALLY_CHECK(!file.end.has_value());
+      unused.push_back(file.number);
+    }
+    manifest.wal_files.clear();
+  }));
+  Free(dropped);
+  for (const FileNumber number : unused) RemoveFile(number);
+  return Status::Ok();
 }
 
 void LogKeeper::DeleteFree() {

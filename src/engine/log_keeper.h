@@ -63,6 +63,9 @@ class LogKeeper {
   std::vector<FileNumber> Drop(Manifest& manifest, Lsn flushed_lsn) const;
   // That manifest is durable: the files may be recycled or deleted.
   void Free(const std::vector<FileNumber>& dropped);
+  // All rows are flushed and no file gets another frame: none is listed any more, so that the next
+  // start has no log to read. For closing, when Step does not run any more.
+  Status DropAll(Lsn flushed_lsn);
   // Deletes the free files. For closing, when Step does not run any more.
   void DeleteFree();
 

@@ -38,7 +38,7 @@ class Replayer {
   ReplayResult& result() { return result_; }
 
   void MakeActive() {
-    Memtable::Capacity capacity = MemtableCapacity(options_);
+    Memtable::Capacity capacity = MemtableCapacity(options_, FirstFileBytes(options_));
     // The log may have been written with larger options than today's.
     capacity.record_bytes = std::max<uint64_t>(capacity.record_bytes, plan_.wal.last_frame.size());
     capacity.rows = std::max<uint32_t>(capacity.rows, LastFrameRows() + 1);
@@ -56,7 +56,7 @@ class Replayer {
         sealed.back()->FitsFrames(file.frames)) {
       return;
     }
-    Memtable::Capacity capacity = MemtableCapacity(options_);
+    Memtable::Capacity capacity = MemtableCapacity(options_, options_.wal_file_bytes);
     // The log may have been written with larger options than today's.
     capacity.record_bytes = std::max(capacity.record_bytes, bytes);
     capacity.rows = std::max(capacity.rows, static_cast<uint32_t>(file.rows));
@@ -107,14 +107,23 @@ class Replayer {
 
 }  // namespace
 
-Memtable::Capacity MemtableCapacity(const OpenOptions& options) {
+Memtable::Capacity MemtableCapacity(const OpenOptions& options, uint64_t file_bytes) {
   Memtable::Capacity capacity;
-  capacity.record_bytes = options.wal_file_bytes - kWalHeaderBytes;
+  capacity.record_bytes = file_bytes - kWalHeaderBytes;
+  // A smaller file has its part of the rows, and a batch always fits.
+  const auto share = static_cast<double>(file_bytes) / static_cast<double>(options.wal_file_bytes);
+  const auto rows = std::max<uint64_t>(static_cast<uint64_t>(options.memtable_rows_max * share),
+                                       options.batch_events_max);
   // Small files get small tables.
-  capacity.rows = static_cast<uint32_t>(
-      std::min<uint64_t>(options.memtable_rows_max, capacity.record_bytes / kRecordBytesMin + 1));
+  capacity.rows =
+      static_cast<uint32_t>(std::min<uint64_t>(rows, capacity.record_bytes / kRecordBytesMin + 1));
   capacity.frames = static_cast<uint32_t>(capacity.record_bytes / kBlockBytes + 1);
   return capacity;
+}
+
+uint64_t FirstFileBytes(const OpenOptions& options) {
+  return std::min(options.wal_file_bytes,
+                  kWalHeaderBytes + FrameBytes(options.batch_bytes_max) + kBlockBytes);
 }
 
 Result<ReplayResult> ReplayLog(FileSystem& fs, const Layout& layout, const RecoveryPlan& plan,

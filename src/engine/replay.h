@@ -19,8 +19,12 @@ struct ReplayResult {
   uint64_t rows = 0;
 };
 
-// What a memtable holds for one WAL file of `options`.
-Memtable::Capacity MemtableCapacity(const OpenOptions& options);
+// What a memtable holds for one WAL file of `file_bytes`.
+Memtable::Capacity MemtableCapacity(const OpenOptions& options, uint64_t file_bytes);
+
+// The first file of a process is only as large as the largest batch needs, so that a start does not
+// wait for the blocks of a whole one.
+uint64_t FirstFileBytes(const OpenOptions& options);
 
 // Small files that follow each other share a memtable; none is spread over two. `progress` gets
 // rows done and rows in all.

@@ -240,9 +240,11 @@ StepResult LogKeeper::Step() {
     MutexLock lock(mutex_);
     established = readings_.established;
     wanted = offered_ == nullptr;
-    if (free_.size() > kFreeFilesKept) {
-      surplus = free_.front();
-      free_.erase(free_.begin());
+    const auto odd = std::ranges::find_if_not(free_, &Ended::whole);
+    if (odd != free_.end() || free_.size() > kFreeFilesKept) {
+      const auto goes = odd != free_.end() ? odd : free_.begin();
+      surplus = *goes;
+      free_.erase(goes);
     }
   }
   Status status;

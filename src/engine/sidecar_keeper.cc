@@ -16,7 +16,7 @@
 namespace tallystick {
 namespace {
 
-constexpr int64_t kRetryMicros = 2'000'000;
+constexpr int64_t kRetryMicros = 10'000'000;
 
 }  // namespace
 

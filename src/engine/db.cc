@@ -326,7 +326,7 @@ DbStatus Db::Impl::GetStatus() const {
   status.wal_poisoned = committer_->poisoned();
   const LogKeeper::Readings log = keeper_->Read();
   status.read_only = !committer_->has_log();
-  status.wal_files = log.wal_files;
+  status.wal_files = manifests_->Newest().wal_files.size();
   status.wal_bytes = log.wal_bytes;
   status.memory_bytes = log.spare_memory_bytes;
   const auto version = versions_->Current();

@@ -85,7 +85,6 @@ Status LogKeeper::EstablishOnce() {
     MutexLock lock(mutex_);
     ended_ = KeptFiles(next.wal_files);
     readings_.established = true;
-    readings_.wal_files = next.wal_files.size();
     for (const Ended& ended : ended_) readings_.wal_bytes += ended.bytes;
   }
   Offer();
@@ -299,17 +298,11 @@ Status LogKeeper::ListSpare() {
     Offer();
     return Status::Ok();
   }
-  size_t listed = 0;
   TALLY_RETURN_IF_ERROR(manifests_.Commit([&](Manifest& manifest) {
     MutexLock lock(mutex_);
     ApplyEnds(manifest);
     manifest.wal_files.push_back({pending_->writer->number(), std::nullopt});
-    listed = manifest.wal_files.size();
   }));
-  {
-    MutexLock lock(mutex_);
-    readings_.wal_files = listed;
-  }
   Offer();
   return Status::Ok();
 }
@@ -320,8 +313,8 @@ void LogKeeper::ApplyEnds(Manifest& manifest) const {
   for (const Ended& ended : ended_) {
     const auto file = std::ranges::find(manifest.wal_files, ended.file.number,
                                         [](const auto& listed) { return listed.number; });
-    TALLY_CHECK(file != manifest.wal_files.end());
-    file->end = ended.file.end;
+    // A flush's manifest may have dropped it a moment ago, and Free has yet to come.
+    if (file != manifest.wal_files.end()) file->end = ended.file.end;
   }
 }
 
@@ -349,7 +342,6 @@ void LogKeeper::Free(const std::vector<FileNumber>& dropped) {
       free_.push_back(ended_.front());
       ended_.erase(ended_.begin());
     }
-    readings_.wal_files -= dropped.size();
   }
   Wake();
 }

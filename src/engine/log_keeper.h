@@ -81,7 +81,6 @@ class LogKeeper {
   void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
 
   struct Readings {
-    uint64_t wal_files = 0;
     uint64_t wal_bytes = 0;
     uint64_t spare_memory_bytes = 0;  // of the offered memtable
     bool established = false;

@@ -27,7 +27,7 @@ class FilterCheck {
   }
 
   Status Add(const EventHash& key) {
-    const uint64_t block = FilterBlockOf(KeyHalves::Of(key).leading, blocks_);
+    const uint64_t block = FilterBlockOf(KeyHalves::Of(key), blocks_);
     while (at_ < block) TALLY_RETURN_IF_ERROR(CompareBlock());
     AddToBlock(key, &expected_);
     return Status::Ok();

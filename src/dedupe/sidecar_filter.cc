@@ -49,7 +49,7 @@ void ProbeFilter(std::span<const FilterBlock> filter, std::span<const EventHash>
                  std::vector<uint32_t>* candidates) {
   if (filter.empty()) return;
   const auto block_of = [&](const EventHash& key) {
-    return &filter[FilterBlockOf(KeyHalves::Of(key).leading, filter.size())];
+    return &filter[FilterBlockOf(KeyHalves::Of(key), filter.size())];
   };
   const FilterBlock* ahead[kProbesAhead];
   const size_t first = std::min(keys.size(), kProbesAhead);

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "base/types.h"
-#include "tallystick/quantity.h"
+#include "dedupe/key_halves.h"
 
 namespace tallystick {
 
@@ -31,9 +31,9 @@ constexpr uint64_t FilterBlocksFor(uint64_t keys) {
   return (keys + kFilterKeysPerBlock - 1) / kFilterKeysPerBlock;
 }
 
-// `leading` is KeyHalves::leading. Below `blocks`, and ascending with `leading`.
-inline uint64_t FilterBlockOf(uint64_t leading, uint64_t blocks) {
-  return static_cast<uint64_t>((static_cast<uint128>(leading) * blocks) >> 64);
+// The block of a key; ascending with the key's leading half.
+inline uint64_t FilterBlockOf(const KeyHalves& key, uint64_t blocks) {
+  return SpreadOver(key.leading, blocks);
 }
 
 void AddToBlock(const EventHash& key, FilterBlock* block);

@@ -12,12 +12,12 @@
 // and the page's leave no byte of the file uncovered. All sizes follow from the number of rows.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <span>
 
 #include "base/coding.h"
 #include "base/types.h"
+#include "dedupe/key_halves.h"
 #include "dedupe/sidecar_writer.h"
 #include "tallystick/status.h"
 
@@ -32,20 +32,6 @@ inline constexpr uint64_t kSidecarEntriesPerPage = 146;
 inline constexpr uint64_t kSidecarFooterBytes = 128;
 inline constexpr uint64_t kSidecarRowsMax = uint64_t{1} << 32;
 static_assert(sizeof(uint64_t) + kSidecarEntriesPerPage * kSidecarEntryBytes == kSidecarPageBytes);
-
-// A key as the two numbers that order it bytewise.
-struct KeyHalves {
-  uint64_t leading = 0;
-  uint64_t trailing = 0;
-  friend auto operator<=>(const KeyHalves&, const KeyHalves&) = default;
-
-  static KeyHalves At(const std::byte* key) {
-    return {std::byteswap(LoadFixed<uint64_t>(key)), std::byteswap(LoadFixed<uint64_t>(key + 8))};
-  }
-  static KeyHalves Of(const EventHash& key) {
-    return At(reinterpret_cast<const std::byte*>(key.bytes.data()));
-  }
-};
 
 // Where everything is in a sidecar of `rows` entries.
 struct SidecarLayout {

@@ -80,9 +80,27 @@ class PageCursor {
   alignas(64) std::byte buffer_[kSidecarPageBytes];
 };
 
-// The last page that may have the key, none if all keys are above it.
+// The last page that may have the key, none if all keys are above it. Keys are spread evenly, so
+// the search begins where the key should be and widens from there: a binary search over a directory
+// that is not in the cache waits for memory at every step.
 std::optional<uint64_t> LastPageFor(const Directory& directory, uint64_t leading) {
-  const auto behind = std::ranges::upper_bound(directory, leading);
+  const uint64_t pages = directory.size();
+  if (pages == 0) return std::nullopt;
+  uint64_t low = SpreadOver(leading, pages);  // pages below it begin with `leading` or less
+  uint64_t high = low;                        // those from it on begin with more
+  if (directory[low] <= leading) {
+    for (uint64_t step = 4; high < pages && directory[high] <= leading; step *= 2) {
+      low = high + 1;
+      high = std::min(pages, high + step);
+    }
+  } else {
+    for (uint64_t step = 4; low > 0 && directory[low - 1] > leading; step *= 2) {
+      high = low - 1;
+      low = low > step ? low - step : 0;
+    }
+  }
+  const auto behind =
+      std::upper_bound(directory.begin() + low, directory.begin() + high, leading);
   if (behind == directory.begin()) return std::nullopt;
   return static_cast<uint64_t>(behind - directory.begin()) - 1;
 }

@@ -80,7 +80,7 @@ std::vector<FilterBlock> BuildFilter(std::span<const SidecarEntry> entries) {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (i == left_out) continue;
     const EventHash& key = entries[i].key;
-    AddToBlock(key, &filter[FilterBlockOf(KeyHalves::Of(key).leading, filter.size())]);
+    AddToBlock(key, &filter[FilterBlockOf(KeyHalves::Of(key), filter.size())]);
   }
   return filter;
 }

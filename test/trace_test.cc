@@ -1,12 +1,14 @@
 // The durability protocol as text: every file operation of small scenarios, in order, against
 // golden files under testdata/traces. A missing sync shows up as a one-line diff in review;
 // TALLY_REWRITE_GOLDEN=1 writes them anew. Each trace must be a path of the protocol's model too.
+#include <errno.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
 #include "tallystick/db.h"
+#include "testing/fault_fs.h"
 #include "testing/golden.h"
 #include "testing/reference_model.h"
 #include "testing/scenario.h"
@@ -62,22 +64,26 @@ class TraceTest : public testing::Test {
     fs_.Restart(CrashKind::kKill, 1);
     NewTrace();
   }
-  void NewTrace() { trace_ = std::make_unique<TraceFs>(fs_, "db"); }
+  void NewTrace() { trace_ = std::make_unique<TraceFs>(faults_, "db"); }
 
   void Expect(const std::string& name) {
     EXPECT_EQ(CompareGolden("testdata/traces/" + name + ".golden", trace_->Text()), "");
     std::string why;
+    EXPECT_TRUE(TraceIsPathOfModel(Operations(), &why)) << why;
+  }
+  // The model knows only operations that happened.
+  std::vector<std::string> Operations() const {
     std::vector<std::string> operations = trace_->lines();
-    // The model knows only operations that happened.
     std::erase_if(operations, [](const std::string& line) {
       return line.starts_with("#") || line.ends_with("!direct_refused");
     });
-    EXPECT_TRUE(TraceIsPathOfModel(operations, &why)) << why;
+    return operations;
   }
 
   SimFs fs_{1};
+  FaultFs faults_{fs_};
   SimClock clock_;
-  std::unique_ptr<TraceFs> trace_ = std::make_unique<TraceFs>(fs_, "db");
+  std::unique_ptr<TraceFs> trace_ = std::make_unique<TraceFs>(faults_, "db");
   std::unique_ptr<SimEnv> env_;
   std::unique_ptr<Db> db_;
 };
@@ -105,6 +111,57 @@ TEST_F(TraceTest, RollOverListsTheNextSpareBeforeItIsOffered) {
   for (int i = 0; i < 8; ++i) Ingest(i, 1, 1);
   Idle();
   Expect("roll_over");
+}
+
+TEST_F(TraceTest, AFlushMakesRowsAndKeysDurableBeforeTheLogGoes) {
+  Open();
+  for (int i = 0; i < 8; ++i) Ingest(i, 1, 1);
+  Idle();
+  ASSERT_GE(db_->GetStatus().segments, 1u);
+  Expect("flush");
+  // Each of these lines left out, or the manifest moved before it, must be noticed.
+  const std::vector<std::string> whole = Operations();
+  for (const std::string& needed : {"sync segments/", "syncdir segments"}) {
+    const auto at = std::ranges::find_if(
+        whole, [&](const std::string& line) { return line.starts_with(needed); });
+    ASSERT_NE(at, whole.end());
+    std::vector<std::string> without(whole.begin(), at);
+    without.insert(without.end(), at + 1, whole.end());
+    std::string why;
+    EXPECT_FALSE(TraceIsPathOfModel(without, &why)) << "without " << needed;
+  }
+}
+
+TEST_F(TraceTest, AFlushWhoseSidecarFailsGoesOnWithoutIt) {
+  Open();
+  for (int i = 0; i < 3; ++i) Ingest(i, 1, 1);
+  faults_.Set(Fault{FaultOp::kCreate, 0, false, EIO, false, ".idx"});
+  for (int i = 3; i < 8; ++i) Ingest(i, 1, 1);
+  Idle();
+  EXPECT_EQ(db_->GetStatus().sidecar_write_failures, 1u);
+  Expect("flush_with_failing_sidecar");
+}
+
+TEST_F(TraceTest, RecoveryOpensSegmentsAndChangesNothingThere) {
+  Open();
+  for (int i = 0; i < 8; ++i) Ingest(i, 1, 1);
+  Idle();
+  Kill();
+  Open();
+  EXPECT_GE(db_->GetStatus().sidecars_hit, 1u);
+  Expect("recovery_with_segments");
+}
+
+TEST_F(TraceTest, ALostSidecarIsRebuiltUnderATemporaryName) {
+  Open();
+  Ingest(0, 1, 0);
+  Close();
+  const std::string idx = "db/segments/000006.idx";
+  ASSERT_TRUE(fs_.Remove(idx).ok());
+  NewTrace();
+  Open();
+  EXPECT_EQ(db_->GetStatus().sidecars_rebuilt, 1u);
+  Expect("sidecar_rebuild");
 }
 
 TEST_F(TraceTest, RecoveryAfterAKillWritesTheTailAgainBeforeAnythingGoes) {

@@ -47,6 +47,7 @@ bool CanBeDoneAnyway(FaultOp op) {
 std::string_view FaultOpName(FaultOp op) { return kNames[static_cast<size_t>(op)]; }
 
 Status FaultFs::Count(FaultOp op, std::string_view call, const std::string& path) {
+  if (fault_.has_value() && path.find(fault_->path_part) == std::string::npos) return Status::Ok();
   const uint64_t number = calls_[static_cast<size_t>(op)]++;
   if (!fault_.has_value() || fault_->op != op) return Status::Ok();
   if (number != fault_->at && !(fault_->for_ever && number > fault_->at)) return Status::Ok();
@@ -54,7 +55,9 @@ Status FaultFs::Count(FaultOp op, std::string_view call, const std::string& path
   return ErrorOf(fault_->error, call, path);
 }
 
-bool FaultFs::CountShort(FaultOp op) { return !Count(op, "short", "").ok(); }
+bool FaultFs::CountShort(FaultOp op, const std::string& path) {
+  return !Count(op, "short", path).ok();
+}
 
 template <typename Call>
 Status FaultFs::CountAndDo(FaultOp op, std::string_view name, const std::string& path,
@@ -73,7 +76,7 @@ class FaultFile final : public File {
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
     TALLY_RETURN_IF_ERROR(fs_.Count(FaultOp::kRead, "read", path()));
     const size_t half = direct_ ? HalfOf(out.size()) : out.size() / 2;
-    if (half > 0 && fs_.CountShort(FaultOp::kShortRead)) out = out.first(half);
+    if (half > 0 && fs_.CountShort(FaultOp::kShortRead, path())) out = out.first(half);
     return inner_->ReadAt(offset, out);
   }
   Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
@@ -85,7 +88,7 @@ class FaultFile final : public File {
       if (!fs_.DoneAnyway() && fs_.on_failed_sync_) fs_.on_failed_sync_(path());
       return status;
     }
-    if (data.size() > kBlockBytes && fs_.CountShort(FaultOp::kShortWrite)) {
+    if (data.size() > kBlockBytes && fs_.CountShort(FaultOp::kShortWrite, path())) {
       data = data.first(std::max<size_t>(HalfOf(data.size()), kBlockBytes));
     }
     return inner_->WriteAt(offset, data);

@@ -43,6 +43,7 @@ struct Fault {
   // rename, removal or directory sync nobody knows what the disk has. Without it a failed write
   // leaves its first half, the others leave nothing.
   bool done_anyway = false;
+  std::string path_part;  // only calls on a path with this in it are counted; empty: all
 };
 
 // Whether `done_anyway` means anything for the kind.
@@ -79,7 +80,7 @@ class FaultFs final : public FileSystem {
   friend class FaultFile;
   // Counts the call; the status that it must fail with.
   Status Count(FaultOp op, std::string_view call, const std::string& path);
-  bool CountShort(FaultOp op);
+  bool CountShort(FaultOp op, const std::string& path);
   // Counts the call; carries it out, or fails it, or both.
   template <typename Call>
   Status CountAndDo(FaultOp op, std::string_view name, const std::string& path, Call&& call);

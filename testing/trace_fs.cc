@@ -56,6 +56,8 @@ Result<std::unique_ptr<File>> TraceFs::Open(const std::string& path, OpenMode mo
   auto file = inner_.Open(path, mode, flags);
   if (mode == OpenMode::kCreateNew) {
     Add("create " + Relative(path) + (flags.direct_dsync ? " direct" : ""), file.status());
+  } else if (flags.direct_dsync) {
+    Add("open " + Relative(path) + " direct", file.status());  // its writes need no sync
   }
   if (!file.ok()) return file.status();
   return std::make_unique<TraceFile>(*this, std::move(file).value());

@@ -1,6 +1,10 @@
 // The model's order of steps, held against the operations that the real engine made. The lines do
 // not say what was written, so a manifest is taken to list every file that was whole when its
 // writing began: what can be checked is the order, and the order is what durability is about.
+//
+// Of a flush: a log file with frames goes only when a manifest is durable that was begun after the
+// file's last frame, while every segment file of this process was whole (rows, size and name).
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <optional>
@@ -37,10 +41,17 @@ struct LogFile {
   bool header = false;  // its block 0 was written
   bool dirty = false;   // written and not synced
   bool name_durable = false;
-  bool listed = false;  // in a durable manifest
-  uint64_t end = 0;     // where the next append must go; 0: none yet
+  bool listed = false;       // in a durable manifest
+  uint64_t end = 0;          // where the next append must go; 0: none yet
+  uint64_t appended_at = 0;  // the step of its last append; 0: none yet
 
   bool Whole() const { return header && !dirty && name_durable; }
+};
+
+// A segment's rows or keys that this process made under their own name.
+struct SegmentFile {
+  bool dirty = true;
+  bool name_durable = false;
 };
 
 struct Temporary {
@@ -52,11 +63,13 @@ class TraceChecker {
  public:
   // The broken rule; empty: the line is a step of the model.
   std::string Take(const std::string& line) {
+    ++step_;
     std::istringstream in(line);
     std::string verb, first, second;
     in >> verb >> first >> second;
     if (line.find(" !") != std::string::npos) return "";  // it failed, and had no effect
     if (verb == "create") return Create(first, second == "direct");
+    if (verb == "open") return OpenDirect(first);
     if (verb == "write") return Write(first, second);
     if (verb == "sync") return Sync(first);
     if (verb == "rename") return Rename(first, second);
@@ -84,12 +97,24 @@ class TraceChecker {
       if (path.starts_with("manifest/")) return BeginManifest();
     }
     const Name name = ParseName(path);
+    if (name.dir == "segments" && !path.ends_with(".tmp")) segments_[path] = {};
     if (!IsLog(name)) return "";
     logs_[path] = LogFile{.direct = direct};
     return UseNumber(name);
   }
 
+  std::string OpenDirect(const std::string& path) {
+    const auto log = logs_.find(path);
+    if (log == logs_.end() || log->second.listed) return "a log file in use is opened for writing";
+    log->second.direct = true;
+    return "";
+  }
+
   std::string BeginManifest() {
+    manifest_began_at_ = step_;
+    quiet_ = std::ranges::all_of(segments_, [](const auto& entry) {
+      return !entry.second.dirty && entry.second.name_durable;
+    });
     whole_at_manifest_.clear();
     for (const auto& [path, file] : logs_) {
       if (!file.listed && !file.Whole())
@@ -106,6 +131,12 @@ class TraceChecker {
       return "";
     }
     const Name name = ParseName(path);
+    if (name.dir == "segments") {
+      const auto segment = segments_.find(path);
+      if (segment == segments_.end()) return "a segment is written that this process did not make";
+      if (!segment->second.dirty) return "a segment is written after its sync";
+      return "";
+    }
     if (IsManifest(name)) return "a manifest is written in place";
     if (!IsLog(name)) return "";
     auto found = logs_.find(path);
@@ -133,6 +164,7 @@ class TraceChecker {
     if (file.end != 0 && offset < file.end) return "a synced block is written again";
     if (file.end != 0 && offset > file.end) return "a frame leaves a gap behind the one before it";
     active_ = path;
+    file.appended_at = step_;
     file.end = offset + bytes;
     file.dirty = !file.direct;
     return "";
@@ -143,6 +175,9 @@ class TraceChecker {
       temporary->second.dirty = false;
     }
     if (auto log = logs_.find(path); log != logs_.end()) log->second.dirty = false;
+    if (auto segment = segments_.find(path); segment != segments_.end()) {
+      segment->second.dirty = false;
+    }
     return "";
   }
 
@@ -150,9 +185,13 @@ class TraceChecker {
     if (path == "wal") {
       for (auto& [name, file] : logs_) file.name_durable = true;
     }
+    if (path == "segments") {
+      for (auto& [name, segment] : segments_) segment.name_durable = true;
+    }
     if (path == "manifest" && manifest_renamed_) {
       manifest_renamed_ = false;
       manifest_durable_ = true;
+      if (quiet_) quiet_manifest_began_at_ = manifest_began_at_;
       for (const std::string& name : whole_at_manifest_) {
         if (auto file = logs_.find(name); file != logs_.end()) file->second.listed = true;
       }
@@ -186,12 +225,15 @@ class TraceChecker {
     if (log != logs_.end() && !log->second.listed) return "";
     if (manifest_renamed_) return "a log file goes while the outcome of a manifest is unknown";
     if (!manifest_durable_) return "a log file goes before this process's manifest is durable";
-    if (path == active_) return "the active log file goes";
+    if (log != logs_.end() && log->second.appended_at > quiet_manifest_began_at_) {
+      return "a log file goes before a manifest that can do without its last frame";
+    }
     return "";
   }
 
   std::string Remove(const std::string& path) {
     temporaries_.erase(path);
+    segments_.erase(path);
     const Name name = ParseName(path);
     if (IsManifest(name) && !manifest_durable_)
       return "a manifest goes before its successor is durable";
@@ -209,9 +251,14 @@ class TraceChecker {
 
   std::map<std::string, LogFile> logs_;
   std::map<std::string, Temporary> temporaries_;
+  std::map<std::string, SegmentFile> segments_;
   std::vector<std::string> whole_at_manifest_;
   std::string active_;
   uint64_t highest_number_ = 0;
+  uint64_t step_ = 0;
+  uint64_t manifest_began_at_ = 0;
+  bool quiet_ = false;                    // no segment file was half done when it began
+  uint64_t quiet_manifest_began_at_ = 0;  // of the newest durable one of that kind
   bool manifest_renamed_ = false;
   bool manifest_durable_ = false;
 };

@@ -1,0 +1,498 @@
+// Sidecars and segments that fail, are lost, damaged or exchanged: what was counted stays known,
+// unknown is never new, and a query gives the right answer or none.
+#include <errno.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "testing/fault_fs.h"
+#include "testing/machine.h"
+#include "testing/reference_model.h"
+#include "testing/scenario.h"
+#include "testing/tried.h"
+
+namespace tallystick {
+namespace {
+
+constexpr char kSegments[] = "data/segments";
+uint64_t tried = 0;
+
+// A machine whose disk can be made to fail, and the model that its answers are held against.
+class Rig {
+ public:
+  explicit Rig(const OpenOptions& options = SmallOptions(true), uint64_t seed = 7)
+      : machine(seed, options) {
+    Attach();
+  }
+  ~Rig() { machine.Halt(); }
+  Rig(const Rig&) = delete;
+
+  void Attach() {
+    faults = std::make_unique<FaultFs>(machine.fs());
+    faults->SetOnFailedSync([this](const std::string& path) { machine.fs().LoseDirty(path); });
+    machine.SetFileSystem(faults.get());
+  }
+
+  void Open() { ASSERT_EQ(machine.Open().ToString(), "ok"); }
+  void Reopen() {
+    ASSERT_TRUE(machine.Close().ok());
+    Open();
+  }
+  // Each event as a request; refusals are the test's to expect.
+  void Ingest(int first, int last, int blocks = 1) {
+    for (int id = first; id < last; ++id) {
+      const std::vector<Event> event = {SmallEvent(id, 0, blocks)};
+      model.Sent(event);
+      auto answer = machine.IngestInTheEnd(event);
+      ASSERT_TRUE(answer.ok()) << answer.status().ToString();
+      ASSERT_EQ(model.Answered(event, *answer), "");
+    }
+  }
+  void Pass(int64_t seconds) {
+    machine.clock().Advance(seconds * 1'000'000);
+    machine.RunUntilIdle();
+  }
+  DbStatus status() { return machine.db().GetStatus(); }
+
+  // Everything is there, once, and every path says the same.
+  void ExpectWhole() {
+    for (int i = 0; i < 10 && status().sidecars_unknown > 0; ++i) Pass(60);
+    ASSERT_EQ(model.Learn(machine.db()), "");
+    ASSERT_EQ(model.CheckQueries(machine.db(), model.learned(), tried), "");
+    for (const Event& event : model.Everything()) {
+      const std::vector<Event> again = {event};
+      auto answer = machine.IngestInTheEnd(again);
+      ASSERT_TRUE(answer.ok()) << answer.status().ToString();
+      ASSERT_EQ(model.CheckResent(again, *answer), "");
+    }
+    auto verified = machine.db().Verify({});
+    ASSERT_TRUE(verified.ok()) << verified.status().ToString();
+    EXPECT_TRUE(verified->faults.empty()) << verified->faults.front();
+    EXPECT_EQ(machine.fs().retried_syncs(), 0u);
+    ++tried;
+  }
+
+  std::vector<std::string> Files(const std::string& suffix) {
+    auto names = machine.fs().List(kSegments);
+    std::vector<std::string> files;
+    for (const std::string& name : names.ok() ? *names : std::vector<std::string>()) {
+      if (name.ends_with(suffix) && name.front() == '0') files.push_back(JoinPath(kSegments, name));
+    }
+    std::ranges::sort(files);
+    return files;
+  }
+
+  // The file with these bytes, durable. REQUIRES: closed or halted.
+  void Put(const std::string& path, const Bytes& bytes) {
+    SimFs& fs = machine.fs();
+    IgnoreError(fs.Remove(path), "it is put there anew");
+    auto file = fs.Open(path, OpenMode::kCreateNew);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE(WriteFully(**file, 0, bytes).ok());
+    ASSERT_TRUE((*file)->Sync().ok());
+    ASSERT_TRUE(fs.SyncDir(kSegments).ok());
+  }
+  Bytes Content(const std::string& path) { return *machine.fs().Content(path); }
+
+  Machine machine;
+  std::unique_ptr<FaultFs> faults;
+  ReferenceModel model;
+};
+
+Fault Failing(FaultOp op, const std::string& path_part, bool for_ever = true, int error = EIO) {
+  return {op, 0, for_ever, error, false, path_part};
+}
+
+// --- a flush that fails ---
+
+TEST(FlushFaultsTest, ASidecarThatCannotBeWrittenIsNotFatal) {
+  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kSync, FaultOp::kOpen}) {
+    Rig rig;
+    rig.Open();
+    rig.faults->Set(Failing(op, ".idx"));
+    rig.Ingest(0, 9);
+    rig.machine.RunUntilIdle();
+    EXPECT_GE(rig.status().segments, 1u);
+    EXPECT_GE(rig.status().sidecar_write_failures, 1u);
+    EXPECT_GE(rig.status().sidecars_unknown, 1u);
+    if (op != FaultOp::kOpen)
+      EXPECT_TRUE(rig.Files(".idx").empty()) << "the partial file is removed";
+    // The key table answers for it meanwhile.
+    EXPECT_TRUE(rig.machine.db().Ready().ok());
+    auto again = rig.machine.Ingest({SmallEvent(0, 0, 1), SmallEvent(1, 1, 1)});
+    ASSERT_TRUE(again.ok()) << again.status().ToString();
+    EXPECT_EQ(again->duplicates, 1u);
+    EXPECT_EQ(again->conflicts, 1u);
+    const uint64_t tables = rig.status().key_tables;
+    EXPECT_GE(tables, 2u);
+    rig.faults->Set(std::nullopt);
+    rig.model.Sent(std::vector<Event>{SmallEvent(1, 1, 1)});
+    rig.Pass(60);
+    EXPECT_GE(rig.status().sidecars_rebuilt, 1u);
+    rig.Ingest(20, 21);
+    EXPECT_LT(rig.status().key_tables, tables) << "no longer needed";
+    rig.ExpectWhole();
+  }
+}
+
+TEST(FlushFaultsTest, RowsThatCannotBeWrittenStayInMemoryUntilTheyCan) {
+  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kSync, FaultOp::kRead}) {
+    for (const int error : {EIO, ENOSPC}) {
+      if (op == FaultOp::kRead && error != EIO) continue;
+      OpenOptions options = SmallOptions(true);
+      options.memtables_max = options.key_tables_max = 2;
+      Rig rig(options);
+      rig.Open();
+      rig.faults->Set(Failing(op, ".seg", true, error));
+      Status refused;
+      int id = 0;
+      for (; id < 60 && refused.ok(); ++id) {
+        const std::vector<Event> event = {SmallEvent(id, 0, 1)};
+        rig.model.Sent(event);
+        auto answer = rig.machine.Ingest(event);
+        refused = answer.status();
+        if (answer.ok()) ASSERT_EQ(rig.model.Answered(event, *answer), "");
+      }
+      EXPECT_EQ(refused.reason(), error == ENOSPC ? "no_space" : "memory_full");
+      EXPECT_EQ(rig.machine.db().Ready().reason(), refused.reason());
+      EXPECT_EQ(rig.status().segments, 0u);
+      EXPECT_GE(rig.status().flush_failures, 1u);
+      EXPECT_FALSE(rig.status().flush.ok());
+      EXPECT_TRUE(rig.Files(".seg").empty()) << "the partial file is removed";
+      ASSERT_EQ(rig.model.Learn(rig.machine.db()), "");
+      rig.faults->Set(std::nullopt);
+      for (int i = 0; i < 4; ++i) rig.Pass(60);
+      EXPECT_TRUE(rig.machine.db().Ready().ok()) << "it heals without a restart";
+      EXPECT_TRUE(rig.status().flush.ok());
+      EXPECT_GE(rig.status().segments, 2u);
+      rig.Ingest(100, 104);
+      rig.ExpectWhole();
+    }
+  }
+}
+
+TEST(FlushFaultsTest, AManifestOfUnknownOutcomeCostsNothing) {
+  for (const FaultOp op : {FaultOp::kRename, FaultOp::kSyncDir, FaultOp::kWrite, FaultOp::kSync}) {
+    for (const bool done_anyway : {false, true}) {
+      for (const CrashKind end : {CrashKind::kKill, CrashKind::kPowerCut}) {
+        for (uint64_t at = 0; at < 4; ++at) {
+          Rig rig;
+          rig.Open();
+          rig.machine.RunUntilIdle();
+          rig.faults->Set(Fault{op, at, false, EIO, done_anyway, "/manifest"});
+          rig.Ingest(0, 14);
+          rig.machine.RunUntilIdle();
+          ASSERT_EQ(rig.model.Learn(rig.machine.db()), "");
+          rig.machine.Halt();
+          rig.faults->Set(std::nullopt);
+          rig.machine.Restart(end, at);
+          rig.Open();
+          rig.ExpectWhole();
+        }
+      }
+    }
+  }
+}
+
+TEST(FlushFaultsTest, OldRowsAreFlushedAlthoughTheMemtableIsNotFull) {
+  OpenOptions options = SmallOptions(true);
+  options.memtable_age_ms_max = 50;
+  Rig rig(options);
+  rig.Open();
+  rig.Ingest(0, 1, 0);
+  rig.Pass(1);
+  EXPECT_EQ(rig.status().segments, 1u);
+  EXPECT_EQ(rig.status().flushed_lsn, Lsn{1});
+  rig.ExpectWhole();
+}
+
+TEST(FlushFaultsTest, KeyTablesHaveALimit) {
+  OpenOptions options = SmallOptions(true);
+  options.memtables_max = 1;
+  options.key_tables_max = 2;
+  Rig rig(options);
+  rig.Open();
+  rig.faults->Set(Failing(FaultOp::kCreate, ".idx"));
+  Status refused;
+  for (int id = 0; id < 60 && refused.ok(); ++id) {
+    refused = rig.machine.Ingest({SmallEvent(id, 0, 1)}).status();
+    rig.machine.RunUntilIdle();
+  }
+  EXPECT_EQ(refused.reason(), "memory_full");
+  EXPECT_GE(rig.status().sidecars_unknown, 1u);
+  rig.faults->Set(std::nullopt);
+  for (int i = 0; i < 4; ++i) rig.Pass(60);
+  EXPECT_TRUE(rig.machine.db().Ready().ok()) << rig.machine.db().Ready().ToString();
+}
+
+TEST(FlushFaultsTest, RunsHaveALimitForWhoAsksForOne) {
+  OpenOptions options = SmallOptions(true);
+  options.runs_max = 1;
+  Rig rig(options);
+  rig.Open();
+  Status refused;
+  for (int id = 0; id < 60 && refused.ok(); ++id) {
+    refused = rig.machine.Ingest({SmallEvent(id, 0, 1)}).status();
+    rig.machine.RunUntilIdle();
+  }
+  EXPECT_EQ(refused.reason(), "compaction_behind");
+  EXPECT_EQ(rig.status().segments, 1u);
+}
+
+// --- sidecars between two lives ---
+
+// Three segments, closed.
+void MakeSegments(Rig& rig) {
+  rig.Open();
+  for (int life = 0; life < 3; ++life) {
+    rig.Ingest(life * 4, life * 4 + 4, 0);
+    rig.model.Sent(std::vector<Event>{SmallEvent(life, 1)});
+    auto conflict = rig.machine.Ingest({SmallEvent(life, 1)});
+    ASSERT_TRUE(conflict.ok());
+    ASSERT_EQ(conflict->conflicts, 1u);
+    if (life < 2) rig.Reopen();
+  }
+  ASSERT_EQ(rig.model.Learn(rig.machine.db()), "");
+  ASSERT_TRUE(rig.machine.Close().ok());
+  ASSERT_EQ(rig.Files(".idx").size(), 3u);
+}
+
+// Refused until the sidecar is there again, and then right.
+void ExpectRebuilt(Rig& rig, uint64_t missing, uint64_t corrupt) {
+  rig.Open();
+  EXPECT_EQ(rig.status().sidecars_missing, missing);
+  EXPECT_EQ(rig.status().sidecars_corrupt, corrupt);
+  EXPECT_EQ(rig.status().sidecars_hit, 3 - missing - corrupt);
+  EXPECT_EQ(rig.machine.db().Ready().reason(), "dedupe_rebuilding");
+  ASSERT_EQ(rig.model.Learn(rig.machine.db()), "") << "reads go on";
+  EXPECT_TRUE(rig.machine.db().GetEvent("event-0").ok()) << "without a sidecar too";
+  // Refused or, once it is rebuilt, a duplicate; never new.
+  auto early = rig.machine.Ingest({SmallEvent(0)});
+  EXPECT_TRUE(early.ok() ? early->duplicates == 1 : early.status().reason() == "dedupe_rebuilding");
+  rig.Pass(60);
+  EXPECT_EQ(rig.status().sidecars_rebuilt, missing + corrupt);
+  rig.ExpectWhole();
+}
+
+TEST(SidecarDamageTest, AllSidecarsDeletedAtOnce) {
+  Rig rig;
+  MakeSegments(rig);
+  for (const std::string& path : rig.Files(".idx")) ASSERT_TRUE(rig.machine.fs().Remove(path).ok());
+  ExpectRebuilt(rig, 3, 0);
+}
+
+TEST(SidecarDamageTest, ASidecarOfAnotherSegmentOrAnotherDatabaseOrAnOlderOne) {
+  Rig other(SmallOptions(true), 8);
+  MakeSegments(other);
+  for (const std::string& kind : {"segment", "database", "older"}) {
+    Rig rig;
+    MakeSegments(rig);
+    const auto files = rig.Files(".idx");
+    if (kind == "segment") rig.Put(files[1], rig.Content(files[0]));
+    if (kind == "database") rig.Put(files[1], other.Content(other.Files(".idx")[1]));
+    if (kind == "older") {
+      // What would have been beside a segment of the same number with fewer rows.
+      Rig shorter;
+      shorter.Open();
+      shorter.Ingest(0, 2, 0);
+      ASSERT_TRUE(shorter.machine.Close().ok());
+      rig.Put(files[0], shorter.Content(shorter.Files(".idx")[0]));
+    }
+    ExpectRebuilt(rig, 0, 1);
+  }
+}
+
+TEST(SidecarDamageTest, CutAtEveryLength) {
+  Rig first;
+  MakeSegments(first);
+  const Bytes whole = first.Content(first.Files(".idx")[1]);
+  for (size_t bytes = 0; bytes < whole.size(); bytes += bytes < whole.size() - 160 ? 509 : 13) {
+    Rig rig;
+    MakeSegments(rig);
+    rig.Put(rig.Files(".idx")[1], Bytes(whole.begin(), whole.begin() + static_cast<long>(bytes)));
+    ExpectRebuilt(rig, 0, 1);
+  }
+}
+
+// The footer is sound, so the start believes it; the page that a probe meets is not.
+TEST(SidecarDamageTest, APageThatDoesNotVerifyIsNotAnAnswer) {
+  for (const uint64_t no_filter : {0, 1}) {
+    OpenOptions options = SmallOptions(true);
+    if (no_filter != 0) options.dedupe_memory_bytes_max = 0;
+    Rig rig(options);
+    MakeSegments(rig);
+    const std::string path = rig.Files(".idx")[1];
+    Bytes bytes = rig.Content(path);
+    bytes[4096 + 100] ^= std::byte{1};  // the first page stands behind the header's block
+    rig.Put(path, bytes);
+    rig.Open();
+    EXPECT_EQ(rig.status().sidecars_corrupt, 0u);
+    auto answer = rig.machine.Ingest({SmallEvent(5)});
+    EXPECT_TRUE(answer.ok() ? answer->duplicates == 1
+                            : answer.status().reason() == "dedupe_rebuilding")
+        << (answer.ok() ? "taken for new" : answer.status().ToString());
+    rig.Pass(60);
+    EXPECT_EQ(rig.status().sidecars_corrupt, 1u);
+    EXPECT_EQ(rig.status().sidecars_rebuilt, 1u);
+    rig.ExpectWhole();
+  }
+}
+
+TEST(SidecarDamageTest, AReadErrorIsNotAnAnswer) {
+  Rig rig;
+  MakeSegments(rig);
+  rig.Open();
+  rig.machine.RunUntilIdle();
+  rig.faults->Set(Failing(FaultOp::kRead, ".idx"));
+  auto answer = rig.machine.Ingest({SmallEvent(0)});
+  ASSERT_FALSE(answer.ok() && answer->accepted > 0);
+  rig.faults->Set(std::nullopt);
+  rig.Pass(60);
+  rig.ExpectWhole();
+}
+
+TEST(SidecarDamageTest, DeletedWhileTheDatabaseIsOpenTheyAreStillRead) {
+  Rig rig;
+  MakeSegments(rig);
+  rig.Open();
+  for (const std::string& path : rig.Files(".idx")) ASSERT_TRUE(rig.machine.fs().Remove(path).ok());
+  rig.ExpectWhole();
+  ASSERT_TRUE(rig.machine.Close().ok());
+  rig.Open();
+  EXPECT_EQ(rig.status().sidecars_missing, 3u);
+  rig.ExpectWhole();
+}
+
+// --- segments ---
+
+TEST(SegmentDamageTest, AMissingOrForeignSegmentRefusesTheStart) {
+  Rig other(SmallOptions(true), 8);
+  MakeSegments(other);
+  for (const std::string& kind : {"missing", "cut", "garbled footer", "foreign", "another"}) {
+    Rig rig;
+    MakeSegments(rig);
+    const auto files = rig.Files(".seg");
+    Bytes bytes = rig.Content(files[1]);
+    if (kind == "missing") ASSERT_TRUE(rig.machine.fs().Remove(files[1]).ok());
+    if (kind == "cut") rig.Put(files[1], Bytes(bytes.begin(), bytes.end() - 1));
+    if (kind == "garbled footer") {
+      bytes[bytes.size() - 50] ^= std::byte{4};
+      rig.Put(files[1], bytes);
+    }
+    if (kind == "foreign") rig.Put(files[1], other.Content(other.Files(".seg")[1]));
+    if (kind == "another") rig.Put(files[1], rig.Content(files[0]));
+    const Status status = rig.machine.Open();
+    EXPECT_EQ(status.code(), StatusCode::kCorruption) << kind;
+    EXPECT_NE(status.message().find(files[1]), std::string::npos) << kind << status.ToString();
+    ++tried;
+  }
+}
+
+// Every byte in front of the footer in turn: the query that needs it fails, with file and offset,
+// or answers right; never a smaller total.
+TEST(SegmentDamageTest, ABadSectorFailsWhatNeedsItAndNothingElse) {
+  Rig whole;
+  MakeSegments(whole);
+  const Bytes good = whole.Content(whole.Files(".seg")[1]);
+  uint64_t failed = 0;
+  for (size_t at = 0; at + 300 < good.size(); at += 7) {
+    Rig rig;
+    MakeSegments(rig);
+    const std::string path = rig.Files(".seg")[1];
+    Bytes bytes = rig.Content(path);
+    bytes[at] ^= std::byte{0x10};
+    rig.Put(path, bytes);
+    ASSERT_TRUE(rig.machine.Open().ok()) << "only the footer is read at the start";
+    UsageQuery query{.account_id = {}, .from_ms = 0, .to_ms = INT64_MAX};
+    query.group_by = {Field::Parse("meter_id")};
+    const Db& db = rig.machine.db();
+    const auto result = db.Aggregate(query);
+    if (result.ok()) {
+      const auto lines = rig.model.Aggregate(query, db.VisibleLsn());
+      ASSERT_EQ(result->lines.size(), lines.size());
+      for (size_t i = 0; i < lines.size(); ++i) {
+        ASSERT_EQ(result->lines[i].quantity, lines[i].quantity) << "byte " << at;
+      }
+    } else {
+      ++failed;
+      EXPECT_EQ(result.status().code(), StatusCode::kCorruption);
+      EXPECT_NE(result.status().message().find(path + " at offset"), std::string::npos)
+          << result.status().ToString();
+      EXPECT_EQ(rig.status().segments_damaged, 1u);
+      // The rows of the first segment are not touched by it.
+      query.as_of_lsn = Lsn{5};
+      EXPECT_TRUE(db.Aggregate(query).ok());
+      EXPECT_TRUE(db.GetEvent("event-3").ok());
+    }
+    EXPECT_TRUE(rig.machine.Ingest({SmallEvent(77)}).ok()) << "the sidecar still answers";
+    ++tried;
+  }
+  EXPECT_GT(failed, 10u);
+}
+
+TEST(SegmentDamageTest, AReadErrorFailsTheQueryOnly) {
+  Rig rig;
+  MakeSegments(rig);
+  rig.Open();
+  rig.faults->Set(Failing(FaultOp::kRead, ".seg", false));
+  const UsageQuery query{.account_id = {}, .from_ms = 0, .to_ms = INT64_MAX};
+  const auto failed = rig.machine.db().Aggregate(query);
+  ASSERT_FALSE(failed.ok());
+  EXPECT_EQ(failed.status().code(), StatusCode::kIoError);
+  EXPECT_TRUE(rig.machine.db().Aggregate(query).ok());
+  EXPECT_EQ(rig.status().segments_damaged, 0u);
+  rig.ExpectWhole();
+}
+
+// The log was lost with rows that a segment proves: nothing may be guessed.
+TEST(SegmentDamageTest, ASegmentAboveTheLogsEndIsALostLog) {
+  Rig rig;
+  MakeSegments(rig);
+  rig.Open();
+  rig.Ingest(50, 52, 0);
+  ASSERT_TRUE(rig.machine.Close().ok());
+  const auto manifests = rig.machine.fs().List("data/manifest");
+  ASSERT_TRUE(manifests.ok());
+  std::vector<std::string> names = *manifests;
+  std::erase_if(names, [](const std::string& name) { return name.front() != '0'; });
+  std::ranges::sort(names);
+  // Back to the manifest of the last start: its log is gone, as if a disk had lost both.
+  ASSERT_TRUE(rig.machine.fs().Remove("data/manifest/" + names.back()).ok());
+  ASSERT_TRUE(rig.machine.fs().Remove("data/manifest/" + names[names.size() - 2]).ok());
+  const Status status = rig.machine.Open();
+  EXPECT_EQ(status.code(), StatusCode::kCorruption) << status.ToString();
+  ++tried;
+}
+
+TEST(ScopeTest, WithAccountsAsPartOfTheIdentityTooSegmentsKnowTheirEvents) {
+  OpenOptions options = SmallOptions(true);
+  options.identity_scope = IdentityScope::kAccount;
+  Rig rig(options);
+  rig.Open();
+  Event acme = SmallEvent(0), bolt = SmallEvent(0);
+  acme.account_id = "acme";
+  bolt.account_id = "bolt";
+  ASSERT_EQ(rig.machine.Ingest({acme, bolt})->accepted, 2u);
+  rig.Reopen();
+  ASSERT_EQ(rig.status().segments, 1u);
+  auto again = rig.machine.Ingest({acme, bolt});
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->duplicates, 2u);
+  EXPECT_EQ(rig.machine.db().GetEvent("event-0", "bolt")->event.account_id, "bolt");
+  auto verified = rig.machine.db().Verify({});
+  ASSERT_TRUE(verified.ok());
+  EXPECT_TRUE(verified->faults.empty());
+}
+
+class Totals : public testing::Environment {
+ public:
+  void TearDown() override { ReportTried(fmt::format("sidecar_faults tried={}", tried)); }
+};
+[[maybe_unused]] const auto* const kTotals = testing::AddGlobalTestEnvironment(new Totals);
+
+}  // namespace
+}  // namespace tallystick

@@ -1,11 +1,8 @@
 #include "dedupe/sidecar_format.h"
 
+#define XXH_INLINE_ALL
 #include <fmt/format.h>
-#if defined(__x86_64__)
-#include <xxh_x86dispatch.h>  // xxhash.h, with the widest instructions that the processor has
-#else
 #include <xxhash.h>
-#endif
 
 #include <algorithm>
 #include <cstring>

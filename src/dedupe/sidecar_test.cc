@@ -9,6 +9,7 @@
 #include "dedupe/sidecar_reader.h"
 #include "dedupe/sidecar_writer.h"
 #include "testing/fault_fs.h"
+#include "testing/golden.h"
 #include "testing/sim_fs.h"
 
 namespace tallystick {
@@ -119,6 +120,48 @@ TEST_F(SidecarTest, EveryCutIsRefusedAtOpen) {
     EXPECT_EQ(SidecarReader::Open(fs_, kPath, binding_).status().code(), StatusCode::kCorruption)
         << i;
   }
+}
+
+TEST_F(SidecarTest, TheFilterLetsFewStrangersThroughAndNoFriendOut) {
+  Write(50'000);
+  const auto reader = Open();
+  ASSERT_TRUE(reader->LoadFilter(nullptr).ok());
+  std::vector<EventHash> friends, strangers;
+  for (const SidecarEntry& entry : entries_) friends.push_back(entry.key);
+  for (size_t i = 0; i < 100'000; ++i) strangers.push_back(KeyNumber(5'000'000 + i));
+  std::vector<uint32_t> candidates;
+  reader->Filter(friends, &candidates);
+  EXPECT_EQ(candidates.size(), friends.size());
+  candidates.clear();
+  reader->Filter(strangers, &candidates);
+  EXPECT_LE(candidates.size(), 500u) << "half a percent";
+}
+
+TEST_F(SidecarTest, AReadErrorIsAnErrorAndNeverNotFound) {
+  Write(1000);
+  FaultFs faults(fs_);
+  auto reader = SidecarReader::Open(faults, kPath, binding_);
+  ASSERT_TRUE(reader.ok());
+  const std::vector<EventHash> key = {entries_[0].key};
+  const std::vector<uint32_t> candidates = {0};
+  std::vector<std::optional<SidecarReader::Found>> found(1);
+  for (uint64_t at = 0; at < 2; ++at) {  // the directory, then the page
+    faults.Set(Fault{.op = FaultOp::kRead, .at = at});
+    EXPECT_EQ((*reader)->Find(key, candidates, found).code(), StatusCode::kIoError) << at;
+  }
+  faults.Set(std::nullopt);
+  ASSERT_TRUE((*reader)->Find(key, candidates, found).ok());
+  EXPECT_TRUE(found[0].has_value());
+}
+
+TEST_F(SidecarTest, TheBytesAreThoseOfTheGolden) {
+  Write(3);
+  Bytes bytes = Content();
+  // The zeros that fill up the header's block and the page say nothing.
+  std::string text = HexDump(bytes.data(), 64) + "...\n" +
+                     HexDump(bytes.data() + 4088, 8 + 8 + 96) + "...\n" +
+                     HexDump(bytes.data() + 8192, bytes.size() - 8192);
+  EXPECT_EQ(CompareGolden("testdata/sidecar.golden", text), "");
 }
 
 }  // namespace

@@ -25,8 +25,8 @@ struct BlockWriter::Compressor {
     out.resize(begin + ZSTD_compressBound(payload.size()));
     const size_t bytes = ZSTD_compressCCtx(context, out.data() + begin, out.size() - begin,
                                            payload.data(), payload.size(), kZstdLevel);
-    const bool better = !ZSTD_isError(bytes) && bytes < payload.size() &&
-                        payload.size() <= bytes * kZstdRatioMax;
+    const bool better =
+        !ZSTD_isError(bytes) && bytes < payload.size() && payload.size() <= bytes * kZstdRatioMax;
     out.resize(begin + (better ? bytes : 0));
     return better;
   }
@@ -45,9 +45,9 @@ BlockWriter::~BlockWriter() = default;
 
 Status BlockWriter::Append(ByteSpan payload, Packing packing, BlockRef* ref) {
   if (payload.size() > kBlockPayloadBytesMax) {
-    return Status::InvalidArgument("segment_block_too_large",
-                                   file_->path() + ": a block of " +
-                                       std::to_string(payload.size()) + " bytes is too large");
+    return Status::InvalidArgument(
+        "segment_block_too_large",
+        file_->path() + ": a block of " + std::to_string(payload.size()) + " bytes is too large");
   }
   ref->offset = offset();
   const size_t begin = buffer_.size();

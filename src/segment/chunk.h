@@ -1,7 +1,7 @@
 // How the values of one column of one row group are laid out: integers, texts, quantities, event
-// ids, correction references. Writing appends to a buffer. Reading is a view over bytes that it does
-// not own: Parse is total (any bytes give a view or false), and a view gives every row in O(1) (but
-// for a binary search among correction references).
+// ids, correction references. Writing appends to a buffer. Reading is a view over bytes that it
+// does not own: Parse is total (any bytes give a view or false), and a view gives every row in O(1)
+// (but for a binary search among correction references).
 //
 // Little-endian throughout. docs/formats/segment.md has the byte tables.
 #pragma once

@@ -44,8 +44,8 @@ class DimensionChunk {
   std::vector<Key> keys_;
 };
 
-// `tails`: for each row, the count of its dimensions and the pairs, as at the end of valid canonical
-// bytes. False: more than 32 bits of bytes.
+// `tails`: for each row, the count of its dimensions and the pairs, as at the end of valid
+// canonical bytes. False: more than 32 bits of bytes.
 [[nodiscard]] bool AppendDimensionChunk(std::span<const std::string_view> tails, Bytes& out);
 
 }  // namespace tallystick

@@ -217,8 +217,8 @@ bool SegmentCursor::Impl::Fill(uint32_t in_group) {
 Status SegmentCursor::Impl::Seek(uint32_t row_number) {
   const SegmentInfo& info = file.info();
   if (row_number >= info.rows) {
-    return Status::InvalidArgument("no_such_row", file.path() + " has no row " +
-                                                      std::to_string(row_number));
+    return Status::InvalidArgument("no_such_row",
+                                   file.path() + " has no row " + std::to_string(row_number));
   }
   const uint32_t wanted_group = row_number / info.group_rows;
   if (wanted_group != group) {

@@ -30,7 +30,12 @@ struct RowShape {
   uint32_t accounts = 3;
   uint32_t dimension_sets = 5;  // 0: no row has any; UINT32_MAX: each row its own
   enum class Ids : uint8_t { kUuid, kUpperUuid, kText, kMixed } ids = Ids::kUuid;
-  enum class Quantities : uint8_t { kSmall, kScaled, kWide, kMixed } quantities = Quantities::kSmall;
+  enum class Quantities : uint8_t {
+    kSmall,
+    kScaled,
+    kWide,
+    kMixed
+  } quantities = Quantities::kSmall;
   bool edge_timestamps = false;
   bool empty_and_absent = false;
   bool corrections = false;
@@ -238,8 +243,7 @@ class TestSegment {
  public:
   static constexpr char kPath[] = "000123.seg";
 
-  explicit TestSegment(const SegmentSpec& spec = {.database_id = TestDatabaseId(),
-                                                  .number = {123}})
+  explicit TestSegment(const SegmentSpec& spec = {.database_id = TestDatabaseId(), .number = {123}})
       : spec_(spec), cache_(uint64_t{1} << 20) {}
 
   Result<WrittenSegment> Write(const TestRows& rows) {
@@ -250,8 +254,8 @@ class TestSegment {
   }
   Result<std::unique_ptr<SegmentReader>> Open() {
     cache_.Erase(spec_.number);
-    return SegmentReader::Open(fs_, kPath, {spec_.database_id, spec_.number, written_.footer_checksum},
-                               cache_);
+    return SegmentReader::Open(fs_, kPath,
+                               {spec_.database_id, spec_.number, written_.footer_checksum}, cache_);
   }
   // What opening and checking make of the file.
   Status OpenAndCheck() {

@@ -43,8 +43,7 @@ Result<Bytes> Unpack(ByteSpan packed) {
     return Status::Corruption("the block's unpacked size is not believable");
   }
   Bytes payload(bytes);
-  const size_t got =
-      ZSTD_decompress(payload.data(), payload.size(), packed.data(), packed.size());
+  const size_t got = ZSTD_decompress(payload.data(), payload.size(), packed.data(), packed.size());
   if (ZSTD_isError(got) || got != bytes) {
     return Status::Corruption("the block does not unpack");
   }
@@ -162,6 +161,8 @@ uint64_t SegmentFooter::directory_bytes() const {
   return group_count() * kGroupEntryBytes + pages * kBlockTrailerBytes;
 }
 
+uint64_t FooterChecksum(ByteSpan footer) { return XXH3_64bits(footer.data(), footer.size()); }
+
 void AppendSegmentTail(SegmentFooter& footer, Bytes& out) {
   const size_t begin = out.size();
   const SegmentInfo& info = footer.info;
@@ -184,7 +185,7 @@ void AppendSegmentTail(SegmentFooter& footer, Bytes& out) {
     AppendRef(ref, out);
   }
   TALLY_CHECK(out.size() - begin == kSegmentFooterBytes);
-  footer.info.footer_checksum = XXH3_64bits(out.data() + begin, kSegmentFooterBytes);
+  footer.info.footer_checksum = FooterChecksum(ByteSpan(out).subspan(begin));
   PutFixed<uint64_t>(out, footer.info.footer_checksum);
   PutFixed<uint32_t>(out, kSegmentFooterBytes);
   PutFixed<uint32_t>(out, kSegmentFormatVersion);
@@ -238,7 +239,7 @@ Result<SegmentFooter> DecodeSegmentTail(ByteSpan tail, uint64_t file_bytes) {
   }
   SegmentFooter footer;
   SegmentInfo& info = footer.info;
-  info.footer_checksum = XXH3_64bits(tail.data(), kSegmentFooterBytes);
+  info.footer_checksum = FooterChecksum(tail.first(kSegmentFooterBytes));
   if (info.footer_checksum != LoadFixed<uint64_t>(behind)) {
     return Status::Corruption("the footer's checksum does not match");
   }

@@ -2,12 +2,13 @@
 // tables.
 //
 //   header       64 bytes: magic, version, database id, number, checksum
-//   blocks       for each row group its chunks, column by column; then the dictionaries, the account
+//   blocks       for each row group its chunks, column by column; then the dictionaries, the
+//   account
 //                index, the commit times, the quarantined list, the pages of the group directory
 //   footer       of fixed size, with its checksum; its length, the version, the magic
 //
-// A block is its payload (raw, or under zstd), one byte that says which, and XXH3-64 of both, seeded
-// with the file's identity and the block's offset: a block of another place or file does not
+// A block is its payload (raw, or under zstd), one byte that says which, and XXH3-64 of both,
+// seeded with the file's identity and the block's offset: a block of another place or file does not
 // verify. The footer's content checksum runs over the checksums of all blocks, so that the footer's
 // own checksum names the content of the whole file.
 #pragma once
@@ -160,6 +161,7 @@ inline constexpr uint64_t kSegmentTailBytes = kSegmentFooterBytes + 8 + 4 + 4 + 
 
 // Sets info.footer_checksum too.
 void AppendSegmentTail(SegmentFooter& footer, Bytes& out);
+uint64_t FooterChecksum(ByteSpan footer);
 // Total. What it accepts names blocks inside of the file only. `file_bytes`: of the whole file.
 Result<SegmentFooter> DecodeSegmentTail(ByteSpan tail, uint64_t file_bytes);
 

@@ -26,7 +26,8 @@ Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileSystem& fs, const
                                       expected.database_id.ToHex());
   }
   if (info.number != expected.number) {
-    return file->Fault(footer_at, "segment " + std::to_string(info.number.value) + " under the name of " +
+    return file->Fault(footer_at, "segment " + std::to_string(info.number.value) +
+                                      " under the name of " +
                                       std::to_string(expected.number.value));
   }
   if (expected.footer_checksum != 0 && info.footer_checksum != expected.footer_checksum) {

@@ -1,6 +1,6 @@
-// The small tables behind a segment's rows. Each is a view into a block that it keeps. Load takes it
-// through the cache; Parse is given the payload. kCorruption, with file and offset, if it does not
-// decode.
+// The small tables behind a segment's rows. Each is a view into a block that it keeps. Load takes
+// it through the cache; Parse is given the payload. kCorruption, with file and offset, if it does
+// not decode.
 #pragma once
 
 #include <cstdint>

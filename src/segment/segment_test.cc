@@ -5,6 +5,7 @@
 
 #include "segment/segment_fixture.h"
 #include "segment/segment_format.h"
+#include "testing/golden.h"
 
 namespace tallystick {
 namespace {
@@ -159,12 +160,94 @@ RC_GTEST_PROP(SegmentProperty, RowsComeOutAsTheyWentIn, ()) {
 
 TEST(Segment, GroupsOfFullSize) {
   for (const uint32_t sets_max : {kSegmentDimensionSetsMax, 100u}) {
-    RowShape shape{.accounts = 50, .dimension_sets = 1000, .corrections = true, .quarantined = true};
+    RowShape shape{
+        .accounts = 50, .dimension_sets = 1000, .corrections = true, .quarantined = true};
     const TestRows rows({77}, 3 * kSegmentGroupRows + 11, shape, 5);
     TestSegment segment(
         {.database_id = TestDatabaseId(), .number = {123}, .dimension_sets_max = sets_max});
     ExpectAll(segment, rows);
   }
+}
+
+// A segment small enough to damage each of its bytes.
+void WriteSmall(TestSegment& segment) {
+  const TestRows rows({5}, 23, {.corrections = true, .quarantined = true}, 9);
+  ASSERT_TRUE(segment.Write(rows).ok());
+  ASSERT_TRUE(segment.OpenAndCheck().ok());
+}
+
+constexpr SegmentSpec kSmall = {.number = {123}, .group_rows = 8};
+
+TEST(SegmentDamage, EveryFlippedByteIsNoticedWithFileAndOffset) {
+  TestSegment segment(kSmall);
+  WriteSmall(segment);
+  const Bytes good = segment.Content();
+  for (size_t at = 0; at < good.size(); ++at) {
+    Bytes bad = good;
+    bad[at] ^= std::byte{0x20};
+    segment.SetContent(bad);
+    const Status status = segment.OpenAndCheck();
+    ASSERT_EQ(status.code(), StatusCode::kCorruption) << "byte " << at;
+    EXPECT_NE(status.message().find("000123.seg"), std::string::npos) << status.ToString();
+  }
+}
+
+TEST(SegmentDamage, EveryCutIsRefusedAtOpen) {
+  TestSegment segment(kSmall);
+  WriteSmall(segment);
+  const Bytes good = segment.Content();
+  for (size_t bytes = 0; bytes < good.size(); ++bytes) {
+    segment.SetContent(ByteSpan(good).first(bytes));
+    EXPECT_FALSE(segment.Open().ok()) << bytes;
+  }
+}
+
+TEST(SegmentDamage, ASegmentOfAnotherDatabaseNumberOrContentIsRefused) {
+  TestSegment segment(kSmall);
+  WriteSmall(segment);
+  const SegmentSpec& spec = segment.spec();
+  const uint64_t checksum = segment.written().footer_checksum;
+  auto open = [&](const DatabaseId& id, FileNumber number, uint64_t footer) {
+    return SegmentReader::Open(segment.fs(), TestSegment::kPath, {id, number, footer},
+                               segment.cache());
+  };
+  EXPECT_TRUE(open(spec.database_id, spec.number, checksum).ok());
+  EXPECT_TRUE(open(spec.database_id, spec.number, 0).ok());
+  EXPECT_EQ(open(TestDatabaseId(9), spec.number, checksum).status().code(),
+            StatusCode::kCorruption);
+  EXPECT_EQ(open(spec.database_id, {124}, checksum).status().code(), StatusCode::kCorruption);
+  EXPECT_EQ(open(spec.database_id, spec.number, checksum + 1).status().code(),
+            StatusCode::kCorruption);
+}
+
+TEST(SegmentGolden, TheBytesAreThoseOfTheGolden) {
+  TestSegment segment({.database_id = TestDatabaseId(), .number = {123}, .group_rows = 2});
+  TestRows rows({1});
+  const Dimension region{"region", "eu"};
+  EventView event{.event_id = "0a1b2c3d-0000-4000-8000-000000000001",
+                  .account_id = "acme",
+                  .product_id = "inference",
+                  .meter_id = "tokens",
+                  .model_id = "large",
+                  .unit = "t",
+                  .source = "gw",
+                  .timestamp_ms = 1'782'000'000'000,
+                  .quantity = Quantity::FromInteger(1500),
+                  .dimensions = {&region, 1}};
+  rows.Add(event);
+  event.event_id = "call-2";
+  event.account_id = "zeta";
+  event.quantity = Quantity::Normalized(125, 2);
+  rows.Add(event);
+  event.kind = EventKind::kCorrection;
+  event.correction_ref = CorrectionRefView{"call-2", "wrong"};
+  event.event_id = "call-3";
+  event.dimensions = {};
+  rows.Add(event, Disposition::kQuarantined);
+  rows.AddCommitTime({{1}, 1'782'000'000'000'000});
+  ASSERT_TRUE(segment.Write(rows).ok());
+  const Bytes bytes = segment.Content();
+  EXPECT_EQ(CompareGolden("testdata/segment.golden", HexDump(bytes.data(), bytes.size())), "");
 }
 
 }  // namespace

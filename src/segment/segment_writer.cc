@@ -154,8 +154,7 @@ void Writer::Collect() {
       codes[c] = dictionaries_[c].Add(*texts[c]) + (kDictionaryColumns[c].nullable ? 1 : 0);
     }
     if (footer_.dimensions_by_key) continue;
-    codes[kDimensionDictionary] =
-        sets.Add(DimensionTail(input_.records[i].canonical, row));
+    codes[kDimensionDictionary] = sets.Add(DimensionTail(input_.records[i].canonical, row));
     footer_.dimensions_by_key = sets.size() > spec_.dimension_sets_max;
   }
 }
@@ -215,8 +214,8 @@ void Writer::GatherRow(uint32_t row) {
     written_.totals.quantity.Add(head.quantity);
   } else {
     ++written_.totals.quarantined;
-    quarantined_.emplace_back(
-        IdHash(spec_.scope, CanonicalAccountId(canonical), head.event_id), row);
+    quarantined_.emplace_back(IdHash(spec_.scope, CanonicalAccountId(canonical), head.event_id),
+                              row);
   }
   if (!head.has_correction_ref && !footer_.dimensions_by_key) return;
   const RowView whole = Decode(record);
@@ -281,8 +280,7 @@ Status Writer::WriteGroup(uint32_t begin, uint32_t end) {
   const Packing ids = payload_[0] == std::byte{0} ? Packing::kNone : Packing::kZstd;
   TALLY_RETURN_IF_ERROR(WriteChunk(SegmentColumn::kEventId, appended, ids, &entry));
   for (size_t c = 0; c < kDictionaryColumns.size(); ++c) {
-    TALLY_RETURN_IF_ERROR(
-        WriteIntegers(kDictionaryColumns[c].column, columns_.codes[c], &entry));
+    TALLY_RETURN_IF_ERROR(WriteIntegers(kDictionaryColumns[c].column, columns_.codes[c], &entry));
   }
   TALLY_RETURN_IF_ERROR(WriteIntegers(SegmentColumn::kKind, columns_.kinds, &entry));
   TALLY_RETURN_IF_ERROR(WriteIntegers(SegmentColumn::kDisposition, columns_.dispositions, &entry));

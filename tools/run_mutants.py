@@ -5,7 +5,7 @@ usage: run_mutants.py BUILD_DIR [--only NAME ...] [--all] [--list]
 
 BUILD_DIR is a build with TALLY_MUTANTS. Without a bug chosen its tests must pass; with each bug of the list
 (src/base/mutant.cc, by the environment variable TALLY_MUTANT) the first test program that fails has caught
-it. Without --all a dozen are run, the ones that lie nearest to the promises.
+it. Without --all a score are run, the ones that lie nearest to the promises.
 """
 
 import argparse
@@ -34,11 +34,26 @@ MUTANTS = {
     "conflict_counted": ["crash_matrix_test", "simulation_test"],
     "commit_time_goes_back": ["simulation_test", "crash_matrix_test"],
     "root_not_synced": ["crash_matrix_test", "simulation_test"],
+    "key_table_dropped_early": ["simulation_test", "sidecar_faults_test"],
+    "key_tables_dropped_out_of_order": ["simulation_test", "sidecar_faults_test"],
+    "stale_probe_believed": ["simulation_test"],
+    "segment_sync_skipped": ["crash_matrix_test", "trace_test"],
+    "segment_dir_sync_dropped": ["crash_matrix_test", "trace_test"],
+    "wal_freed_early": ["crash_matrix_test", "simulation_test"],
+    "segment_removed_in_doubt": ["sidecar_faults_test", "simulation_test"],
+    "orphans_deleted_early": ["crash_matrix_test", "simulation_test"],
+    "sidecar_read_error_is_absent": ["sidecar_faults_test", "dedupe_test"],
+    "foreign_page_believed": ["sidecar_faults_test", "dedupe_test"],
+    "corrupt_sidecar_is_empty": ["sidecar_faults_test", "simulation_test"],
+    "foreign_sidecar_believed": ["sidecar_faults_test", "simulation_test"],
+    "filter_key_missing": ["simulation_test", "dedupe_test"],
 }
 
-DOZEN = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried", "stale_frame_believed",
+USUAL = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried", "stale_frame_believed",
          "checksum_not_compared", "mid_log_truncated", "tail_not_rewritten", "lsn_reused",
-         "offered_before_listed", "older_manifest_taken", "deleted_before_manifest"]
+         "offered_before_listed", "older_manifest_taken", "deleted_before_manifest",
+         "key_table_dropped_early", "stale_probe_believed", "segment_sync_skipped", "wal_freed_early",
+         "sidecar_read_error_is_absent", "corrupt_sidecar_is_empty", "foreign_sidecar_believed"]
 
 
 def find_program(build, name):
@@ -70,7 +85,7 @@ def main():
     if args.list:
         print("\n".join(MUTANTS))
         return 0
-    chosen = args.only or (list(MUTANTS) if args.all else DOZEN)
+    chosen = args.only or (list(MUTANTS) if args.all else USUAL)
     programs = {p: find_program(args.build, p) for m in chosen for p in MUTANTS[m]}
     for name, program in sorted(programs.items()):
         passed, test = run(program, "")

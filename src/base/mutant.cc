@@ -11,7 +11,7 @@
 namespace tallystick {
 namespace {
 
-constexpr std::array<std::string_view, 30> kNames = {
+constexpr std::array<std::string_view, 31> kNames = {
     "ack_before_sync",          // the group is answered and published before its frame is written
     "sync_skipped",             // an append never syncs
     "short_write_ignored",      // a short write counts as a whole one
@@ -33,15 +33,16 @@ constexpr std::array<std::string_view, 30> kNames = {
     "key_table_dropped_early",  // a key table goes before its segment's sidecar answers
     "stale_probe_believed",     // a request that did not look everywhere is judged all the same
     "segment_sync_skipped",     // a segment's rows are never synced
-    "segment_dir_sync_dropped",  // the names of a flush's files are not synced
-    "wal_freed_early",           // log files go before the manifest that drops them is durable
-    "segment_removed_in_doubt",  // a segment goes after a manifest whose outcome is unknown
-    "orphans_deleted_early",     // orphans go before recovery's own manifest is durable
+    "segment_dir_sync_dropped",      // the names of a flush's files are not synced
+    "wal_freed_early",               // log files go before the manifest that drops them is durable
+    "segment_removed_in_doubt",      // a segment goes after a manifest whose outcome is unknown
+    "orphans_deleted_early",         // orphans go before recovery's own manifest is durable
     "sidecar_read_error_is_absent",  // a probe's read error is taken for "not found"
     "foreign_page_believed",         // a sidecar's page is not verified
     "corrupt_sidecar_is_empty",      // a damaged sidecar opens as one without entries
     "foreign_sidecar_believed",      // whose sidecar it is is not compared
     "filter_key_missing",            // one key is left out of the filter
+    "key_tables_dropped_out_of_order",  // the newest key table goes in the oldest one's place
 };
 
 std::string_view ActiveName() {

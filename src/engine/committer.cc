@@ -247,7 +247,12 @@ void Committer::DropKeyTables() {
   while (!sealed_.empty() &&
          (sealed_.front().last_lsn <= covered || TALLY_MUTANT("key_table_dropped_early"))) {
     dropped_lsn_.store(sealed_.front().last_lsn.value, std::memory_order_release);
-    sealed_.pop_front();
+    if (TALLY_MUTANT("key_tables_dropped_out_of_order")) {
+      sealed_.front() = sealed_.back();
+      sealed_.pop_back();
+    } else {
+      sealed_.pop_front();
+    }
     dropped = true;
   }
   if (!dropped) return;

@@ -149,10 +149,10 @@ void Steps::WriteSidecar(const State& state, const Emit& emit) const {
   --failed.failures_left;
   Remove(failed.segments[number].keys_file);
   failed.process.flush_step = kSyncNames;
-  emit(failed, {state.process.flush_step == kWriteKeys
-                    ? "flush: writing {}.idx fails, it is removed"
-                    : "flush: the sync of {}.idx fails, it is removed",
-                number});
+  emit(failed,
+       {state.process.flush_step == kWriteKeys ? "flush: writing {}.idx fails, it is removed"
+                                               : "flush: the sync of {}.idx fails, it is removed",
+        number});
 }
 
 void Steps::PublishFlush(const State& state, const Emit& emit) const {
@@ -170,8 +170,8 @@ void Steps::PublishFlush(const State& state, const Emit& emit) const {
       emit(next, {"flush: sync the directory segments"});
       if (state.failures_left == 0) return;
       GiveUp(failed);
-      return emit(failed, {"flush: the sync of the directory segments fails, {}.seg is removed",
-                           number});
+      return emit(failed,
+                  {"flush: the sync of the directory segments fails, {}.seg is removed", number});
     }
     case kRenameFlushed: {
       if (process.manifest_writer != kNobody || state.manifest_count == kManifests) return;
@@ -309,8 +309,8 @@ void Steps::Rot(const State& state, const Emit& emit) const {
       file.visible = content;
       file.inode = content;
       next.promised_sidecars &= ~Bit(number);
-      emit(next, {content == kRotten ? "a page of {}.idx rots" : "the footer of {}.idx rots",
-                  number});
+      emit(next,
+           {content == kRotten ? "a page of {}.idx rots" : "the footer of {}.idx rots", number});
     }
   }
 }

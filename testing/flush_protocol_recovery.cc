@@ -77,8 +77,7 @@ void Steps::CreateNewLog(State state, const Emit& emit) const {
   TALLY_CHECK(number <= kLogs && manifest.log_count < kListed);
   Log& log = state.logs[number];
   log.file = {kWhole, kWhole, 0};
-  const bool copied =
-      process.visible > manifest.flushed && !Broken(Rule::kLastRowNotCopied);
+  const bool copied = process.visible > manifest.flushed && !Broken(Rule::kLastRowNotCopied);
   if (copied) log.rows[process.visible] = process.rows[process.visible];
   SyncLogDir(state);
   manifest.logs[manifest.log_count++] = {number, 0};
@@ -167,8 +166,8 @@ void Steps::Serve(State state, const Emit& emit) const {
     process.sealed[process.sealed_count++] = {static_cast<uint8_t>(found.visible - 1), old_log};
   }
   for (int lsn = 1; lsn <= found.visible; ++lsn) state.promised[lsn] = found.rows[lsn];
-  emit(state, {"serve: rows up to LSN {}, of them up to {} in segments", found.visible,
-               manifest.flushed});
+  emit(state,
+       {"serve: rows up to LSN {}, of them up to {} in segments", found.visible, manifest.flushed});
 }
 
 }  // namespace tallystick::flush_protocol

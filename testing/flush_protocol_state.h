@@ -1,5 +1,6 @@
-// The state of the model of testing/flush_protocol.h: a simulated directory and the one process that
-// works on it. Plain bytes without padding, so that two states are the same if their bytes are.
+// The state of the model of testing/flush_protocol.h: a simulated directory and the one process
+// that works on it. Plain bytes without padding, so that two states are the same if their bytes
+// are.
 #pragma once
 
 #include <array>
@@ -26,7 +27,7 @@ enum Content : uint8_t {
 struct File {
   uint8_t visible = kNone;  // what a reader finds now
   uint8_t inode = kNone;    // what a power cut may leave of this very file
-  uint8_t old = 0;          // what it may leave if the name's last change did not survive; 0: it did
+  uint8_t old = 0;  // what it may leave if the name's last change did not survive; 0: it did
 };
 
 // By LSN: the event of the row; 0: not there.
@@ -139,7 +140,7 @@ struct State {
   std::array<Manifest, kManifests> manifests;
   uint8_t manifest_count = 2;
   // What was said of it.
-  Rows promised{};               // acknowledged, or served
+  Rows promised{};                // acknowledged, or served
   uint8_t promised_sidecars = 0;  // bits by segment number: installed once, and not rotten
   // All before this is what a recovery sees, and what it is held against.
   Mode mode = Mode::kDown;

@@ -54,7 +54,7 @@ def forbidden(path, text):
                 good = target == layer or target in ALLOWED[layer]
             # A test beside its code may use the test doubles.
             if target == "testing":
-                good = path.endswith("_test.cc")
+                good = path.endswith(("_test.cc", "_fixture.h"))
         if not good:
             out.append(f"{path}: includes {included}")
     return out

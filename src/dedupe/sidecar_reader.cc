@@ -99,8 +99,7 @@ std::optional<uint64_t> LastPageFor(const Directory& directory, uint64_t leading
       low = low > step ? low - step : 0;
     }
   }
-  const auto behind =
-      std::upper_bound(directory.begin() + low, directory.begin() + high, leading);
+  const auto behind = std::upper_bound(directory.begin() + low, directory.begin() + high, leading);
   if (behind == directory.begin()) return std::nullopt;
   return static_cast<uint64_t>(behind - directory.begin()) - 1;
 }

@@ -1,6 +1,7 @@
 // Damage to the files of a database at rest: bytes flipped, ranges zeroed or garbled, blocks
 // swapped or doubled, files cut or missing. Each is refused, naming the file, with nothing changed;
 // or the answers are provably the same.
+#include <errno.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -13,6 +14,7 @@
 
 #include "base/coding.h"
 #include "base/types.h"
+#include "testing/fault_fs.h"
 #include "testing/machine.h"
 #include "testing/reference_model.h"
 #include "testing/scenario.h"
@@ -29,14 +31,28 @@ uint64_t tails_lost = 0;
 class BitRotTest : public testing::Test {
  protected:
   BitRotTest() {
-    const Scenario scenario = SmallScenarios().back();
+    const Scenario scenario = Named("roll_overs_direct");
     Build(scenario, scenario.steps.size());
     EXPECT_GE(logs_.size(), 3u);
   }
 
-  // Runs the first `steps` of the scenario, waits for the mark, and stops in order.
-  void Build(const Scenario& scenario, size_t steps) {
-    machine_.emplace(5, scenario.options);
+  static Scenario Named(const std::string& name) {
+    const auto all = SmallScenarios();
+    return *std::ranges::find(all, name, &Scenario::name);
+  }
+
+  // Runs the first `steps` of the scenario, waits for the mark, and stops in order. Without flush
+  // everything stays in the log.
+  void Build(const Scenario& scenario, size_t steps, bool flush = false) {
+    OpenOptions options = scenario.options;
+    if (!flush) {
+      options.flush_on_close_ms_max = 0;
+      options.memtables_max = options.key_tables_max = 100;
+    }
+    machine_.emplace(5, options);
+    FaultFs no_flush(machine_->fs());
+    if (!flush) no_flush.Set(Fault{FaultOp::kCreate, 0, true, EIO, false, ".seg"});
+    machine_->SetFileSystem(&no_flush);
     model_ = ReferenceModel();
     sent_ = ReferenceModel();
     files_.clear();
@@ -50,6 +66,7 @@ class BitRotTest : public testing::Test {
     EXPECT_EQ(model_.Learn(machine_->db()), "");
     EXPECT_TRUE(machine_->Close().ok());
     machine_->Halt();
+    machine_->SetFileSystem(nullptr);
     machine_->Restart(CrashKind::kKill, 1);
     for (const std::string& path : machine_->fs().AllFiles())
       files_[path] = *machine_->fs().Content(path);
@@ -124,6 +141,51 @@ class BitRotTest : public testing::Test {
       wrong = "the damage was not noticed";
     machine.Halt();
     if (!wrong.empty()) Fail(path, what, wrong);
+  }
+
+  // The same for a file of a segment, which a start reads only in part: what is wrong then shows
+  // when it is read, with file and offset, or it is rebuilt; never as another total, and no event
+  // counts again.
+  void TrySegmentFile(const std::string& path, const std::optional<Bytes>& content,
+                      const std::string& what) {
+    if (failures_ > 5 || (content.has_value() && *content == files_.at(path))) return;
+    ++damages_tried;
+    Machine machine = machine_->Fork();
+    if (content.has_value()) {
+      machine.fs().SetContent(path, *content);
+    } else {
+      ASSERT_TRUE(machine.fs().Remove(path).ok());
+    }
+    const Status status = machine.Open();
+    if (!status.ok()) {
+      ++damages_refused;
+      if (path.ends_with(".idx")) return Fail(path, what, "refused for a sidecar");
+      return ExpectRightRefusal(path, what, status);
+    }
+    const bool noticed_at_open = machine.db().GetStatus().sidecars_hit < sidecars_;
+    const auto verified = machine.db().Verify({});
+    const std::string name = path.substr(path.rfind('/') + 1);
+    if (verified.ok() && verified->faults.empty() && !noticed_at_open) {
+      Fail(path, what, "verify finds nothing");
+    } else if (verified.ok() && !verified->faults.empty() && !noticed_at_open &&
+               verified->faults.front().find(name) == std::string::npos) {
+      Fail(path, what, "another file is named: " + verified->faults.front());
+    } else if (!verified.ok() && verified.status().message().find(name) == std::string::npos) {
+      Fail(path, what, "another file is named: " + verified.status().ToString());
+    }
+    ReferenceModel model = model_;
+    if (const std::string wrong = model.Learn(machine.db()); !wrong.empty()) {
+      ++damages_refused;
+      if (wrong.find(name) == std::string::npos || path.ends_with(".idx")) Fail(path, what, wrong);
+    }
+    for (const Event& event : model_.Everything()) {
+      auto answer = machine.IngestInTheEnd({event});
+      if (answer.ok() && answer->accepted > 0) Fail(path, what, event.event_id + " counts again");
+      if (!answer.ok() && answer.status().reason() != "dedupe_rebuilding") {
+        Fail(path, what, answer.status().ToString());
+      }
+    }
+    machine.Halt();
   }
 
   void ExpectRightRefusal(const std::string& path, const std::string& what, const Status& status) {
@@ -205,8 +267,45 @@ class BitRotTest : public testing::Test {
   std::string newest_manifest_;
   std::vector<std::string> logs_;
   std::string last_with_frames_;  // behind it only an empty spare
+  uint64_t sidecars_ = 0;
   int failures_ = 0;
 };
+
+TEST_F(BitRotTest, EveryByteOfASegmentAndOfItsSidecar) {
+  const Scenario scenario = Named("flushes_synced");
+  Build(scenario, scenario.steps.size(), /*flush=*/true);
+  std::vector<std::string> rows, keys;
+  for (const auto& [path, content] : files_) {
+    if (path.ends_with(".seg")) rows.push_back(path);
+    if (path.ends_with(".idx")) keys.push_back(path);
+  }
+  ASSERT_GE(rows.size(), 2u);
+  sidecars_ = keys.size();
+  uint64_t stride = 3;  // of the header's and the page's zeros a part
+  if (ChosenEffort() == Effort::kQuick) stride = 61;
+  if (ChosenEffort() == Effort::kSoak) stride = 1;
+  for (const std::string& path : {rows[0], keys[0]}) {
+    const Bytes& good = files_.at(path);
+    for (size_t at = 0; at < good.size();
+         at += path.ends_with(".seg") ? (stride + 2) / 3 : stride) {
+      Bytes bad = good;
+      bad[at] ^= std::byte{0x40};
+      TrySegmentFile(path, bad, fmt::format("byte {} flipped", at));
+    }
+    for (size_t bytes = 0; bytes < good.size(); bytes += 211) {
+      TrySegmentFile(path, Bytes(good.begin(), good.begin() + static_cast<ptrdiff_t>(bytes)),
+                     fmt::format("cut to {} bytes", bytes));
+      Bytes bad = good;
+      for (size_t at = bytes; at < std::min(bytes + 100, bad.size()); ++at) bad[at] = std::byte{0};
+      TrySegmentFile(path, bad, fmt::format("100 bytes zeroed from {}", bytes));
+    }
+    const auto& others = path.ends_with(".seg") ? rows : keys;
+    for (const std::string& other : others) {
+      TrySegmentFile(path, files_.at(other), "the content of " + other);
+    }
+    TrySegmentFile(path, std::nullopt, "missing");
+  }
+}
 
 TEST_F(BitRotTest, UndamagedItOpens) {
   Machine machine = machine_->Fork();

@@ -25,6 +25,9 @@ namespace {
 
 constexpr uint64_t kReadAheadPages = 64;
 constexpr size_t kFilterPieceBytes = 256 << 10;
+// Wanted pages this near to one another are asked for together: a call costs more than reading the
+// few between them.
+constexpr uint64_t kPrefetchGapPages = 4;
 
 // Where the operating system reads it to.
 class FilterBuffer {
@@ -137,7 +140,7 @@ void Prefetch(const SidecarFile& file, std::span<const Wanted> wanted) {
   uint64_t first = wanted.front().page;
   uint64_t last = first;
   for (const Wanted& want : wanted) {
-    if (want.page > last + 1) {
+    if (want.page - last > kPrefetchGapPages) {
       file.PrefetchPages(first, last - first + 1);
       first = want.page;
     }

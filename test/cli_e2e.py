@@ -73,7 +73,7 @@ class Usage(Case):
         self.assertIn("COMMAND --help", self.ok("--help").stdout)
         for command in ("serve", "ingest", "usage", "events", "event", "conflicts", "verify"):
             self.assertIn(f"tallystick {command}", self.ok(command, "--help").stdout)
-        for kind in ("wal", "manifest"):
+        for kind in ("wal", "manifest", "segment", "sidecar"):
             self.assertIn(f"tallystick inspect {kind}", self.ok("inspect", kind, "--help").stdout)
         self.assertRegex(self.ok("--version").stdout, r"^tallystick \d+\.\d+\.\d+\n$")
 
@@ -268,7 +268,7 @@ class Retry(Case):
 class Damage(Case):
     def test_inspect_and_verify_notice_a_flipped_byte(self):
         self.ok("ingest", "-", "--data", self.data, text=json.dumps(EVENT))
-        for kind in ("wal", "manifest"):
+        for kind in ("manifest", "segment", "sidecar"):
             for line in self.ok("inspect", kind, self.data, "--json").stdout.splitlines():
                 json.loads(line)
             self.assertTrue(self.ok("inspect", kind, self.data).stdout)
@@ -283,6 +283,45 @@ class Damage(Case):
         refused = self.ok("verify", "--data", self.data, code=1)
         self.assertIn(newest, refused.stderr)
         self.ok("inspect", "wal", os.path.join(self.dir), code=1)
+
+
+class Sidecars(Case):
+    def idx(self):
+        folder = os.path.join(self.data, "segments")
+        return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".idx")]
+
+    def test_check_notices_and_rebuild_mends(self):
+        self.ok("ingest", "-", "--data", self.data, text=json.dumps(EVENT))
+        self.assertIn("all well", self.ok("sidecar", "check", self.data).stdout)
+        good = open(self.idx()[0], "rb").read()
+        os.remove(self.idx()[0])
+        self.assertIn("not_found", self.ok("sidecar", "check", self.data, code=1).stdout)
+        self.ok("sidecar", "rebuild", self.data)
+        self.assertEqual(open(self.idx()[0], "rb").read(), good)
+        with open(self.idx()[0], "r+b") as file:
+            file.seek(5000)
+            file.write(b"x")
+        report = json.loads(self.ok("sidecar", "check", self.data, "--json", code=1).stdout)
+        self.assertEqual(report["state"], "corruption")
+        self.assertIn("000", report["message"])
+        self.ok("inspect", "sidecar", self.data, code=1)
+        self.ok("sidecar", "rebuild", self.data)
+        self.ok("verify", "--data", self.data)
+
+    def test_export_writes_what_usagedb_reads(self):
+        self.ok("ingest", "-", "--data", self.data, text=json.dumps({**EVENT, "quantity": 12}))
+        target = os.path.join(self.dir, "exported")
+        self.ok("sidecar", "export", self.data, "--to", target)
+        (name,) = os.listdir(target)
+        with open(os.path.join(target, name), "rb") as file:
+            self.assertEqual(file.read(8), b"UDBIDX01")
+        shown = json.loads(self.ok("inspect", "sidecar", os.path.join(target, name), "--json").stdout)
+        self.assertEqual(len(shown["entries"]), 1)
+
+    def test_a_fraction_has_no_place_in_usagedb(self):
+        self.ok("ingest", "-", "--data", self.data, text=json.dumps({**EVENT, "quantity": "1.5"}))
+        done = self.ok("sidecar", "export", self.data, "--to", os.path.join(self.dir, "exported"), code=1)
+        self.assertIn(EVENT["event_id"], done.stdout)
 
 
 class Readme(Case):

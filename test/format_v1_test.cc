@@ -1,5 +1,6 @@
-// A database that format version 1 wrote, kept under testdata/v1/db, must open and answer for ever.
-// TALLY_REWRITE_GOLDEN=1 writes it anew, which is right only as long as version 1 was never
+// Databases that format version 1 wrote, kept under testdata/v1, must open and answer for ever:
+// `db` of a program that knew no segments, `db_segments` with segments, sidecars and a log.
+// TALLY_REWRITE_GOLDEN=1 writes the latter anew, which is right only as long as version 1 was never
 // released.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -9,7 +10,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "dedupe/sidecar_inspect.h"
 #include "manifest/manifest_inspect.h"
+#include "segment/segment_inspect.h"
 #include "tallystick/db.h"
 #include "testing/golden.h"
 #include "testing/reference_model.h"
@@ -24,17 +27,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
-const fs::path kSource = fs::path(TALLY_SOURCE_DIR) / "testdata/v1/db";
+const fs::path kKept = fs::path(TALLY_SOURCE_DIR) / "testdata/v1";
 
-// Rows, a conflict, a correction, a mark, an ended file and an open one.
-void Write() {
+// Rows, a conflict, a correction, in two segments and a log.
+void WriteWithSegments() {
   SimFs sim(1);
   SimClock clock;
-  for (int life = 0; life < 2; ++life) {
+  for (int life = 0; life < 3; ++life) {
     SimEnv env(sim, clock, 11);
     OpenOptions options = SmallOptions(true);
     options.env = &env;
-    auto db = Db::Open("db", options);
+    if (life == 2) options.flush_on_close_ms_max = 0;
+    auto db = Db::Open("db_segments", options);
     ASSERT_TRUE(db.ok()) << db.status().ToString();
     for (int frame = 0; frame < 2; ++frame) {
       Batch batch = db->NewBatch();
@@ -49,10 +53,10 @@ void Write() {
     }
     ASSERT_TRUE(db->Close().ok());
   }
-  fs::remove_all(kSource);
+  fs::remove_all(kKept / "db_segments");
   for (const std::string& path : sim.AllFiles()) {
     const Bytes content = *sim.Content(path);
-    const fs::path to = kSource.parent_path() / path;
+    const fs::path to = kKept / path;
     fs::create_directories(to.parent_path());
     std::ofstream(to, std::ios::binary)
         .write(reinterpret_cast<const char*>(content.data()),
@@ -78,11 +82,11 @@ std::string Bill(const Db& db) {
   return text;
 }
 
-TEST(FormatV1, ADatabaseOfVersionOneOpensAndAnswers) {
-  if (std::getenv("TALLY_REWRITE_GOLDEN") != nullptr) Write();
+// The goldens of `name` have this in their names.
+void ExpectOpensAndAnswers(const std::string& name, const std::string& goldens) {
   TempDir dir;
   const std::string data = dir.path() + "/db";
-  fs::copy(kSource, data, fs::copy_options::recursive);
+  fs::copy(kKept / name, data, fs::copy_options::recursive);
   fs::create_directories(data + "/segments");  // empty, so git does not keep it
 
   std::string inspected;
@@ -100,16 +104,34 @@ TEST(FormatV1, ADatabaseOfVersionOneOpensAndAnswers) {
       EXPECT_TRUE(InspectManifest(Env::Real().fs(), path, false, &inspected).ok());
       EXPECT_TRUE(InspectManifest(Env::Real().fs(), path, true, &inspected).ok());
     }
+    if (path.ends_with(".seg")) {
+      EXPECT_TRUE(InspectSegment(Env::Real().fs(), path, false, &inspected).ok());
+      EXPECT_TRUE(InspectSegment(Env::Real().fs(), path, true, &inspected).ok());
+    }
+    if (path.ends_with(".idx")) {
+      EXPECT_TRUE(InspectSidecar(Env::Real().fs(), path, false, &inspected).ok());
+      EXPECT_TRUE(InspectSidecar(Env::Real().fs(), path, true, &inspected).ok());
+    }
   }
-  EXPECT_EQ(CompareGolden("testdata/v1/inspect.golden", inspected), "");
+  for (size_t at; (at = inspected.find(data)) != std::string::npos;) {
+    inspected.replace(at, data.size(), "db");
+  }
+  EXPECT_EQ(CompareGolden("testdata/v1/inspect" + goldens, inspected), "");
 
   auto db = Db::Open(data, SmallOptions(true));
   ASSERT_TRUE(db.ok()) << db.status().ToString();
-  EXPECT_EQ(CompareGolden("testdata/v1/bill.golden", Bill(*db)), "");
+  EXPECT_EQ(CompareGolden("testdata/v1/bill" + goldens, Bill(*db)), "");
   auto report = db->Verify({});
   ASSERT_TRUE(report.ok());
   EXPECT_TRUE(report->faults.empty()) << report->faults[0];
   EXPECT_GT(report->conflicts, 0u);
+}
+
+TEST(FormatV1, ADatabaseOfVersionOneOpensAndAnswers) { ExpectOpensAndAnswers("db", ".golden"); }
+
+TEST(FormatV1, SoDoesOneWithSegments) {
+  if (std::getenv("TALLY_REWRITE_GOLDEN") != nullptr) WriteWithSegments();
+  ExpectOpensAndAnswers("db_segments", "_segments.golden");
 }
 
 }  // namespace

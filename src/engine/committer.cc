@@ -246,7 +246,9 @@ void Committer::DropKeyTables() {
   bool dropped = false;
   while (!sealed_.empty() &&
          (sealed_.front().last_lsn <= covered || TALLY_MUTANT("key_table_dropped_early"))) {
-    dropped_lsn_.store(sealed_.front().last_lsn.value, std::memory_order_release);
+    if (sealed_.front().last_lsn <= covered) {
+      dropped_lsn_.store(sealed_.front().last_lsn.value, std::memory_order_release);
+    }
     if (TALLY_MUTANT("key_tables_dropped_out_of_order")) {
       sealed_.front() = sealed_.back();
       sealed_.pop_back();

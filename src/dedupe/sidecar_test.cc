@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
-#include <algorithm>
+#include <functional>
 #include <map>
-#include <numeric>
+#include <thread>
 
 #include "dedupe/sidecar_fixture.h"
 #include "dedupe/sidecar_format.h"
@@ -10,71 +10,9 @@
 #include "dedupe/sidecar_writer.h"
 #include "testing/fault_fs.h"
 #include "testing/golden.h"
-#include "testing/sim_fs.h"
 
 namespace tallystick {
 namespace {
-
-constexpr char kPath[] = "000007.idx";
-
-class SidecarTest : public testing::Test {
- protected:
-  void Write(uint64_t rows) {
-    binding_ = BindingOf(rows);
-    entries_ = EntriesOf(rows);
-    WriteEntries();
-  }
-  void WriteEntries() {
-    const Status status = WriteSidecar(fs_, kPath, binding_, entries_, nullptr);
-    ASSERT_TRUE(status.ok()) << status.ToString();
-  }
-  std::unique_ptr<SidecarReader> Open() {
-    auto reader = SidecarReader::Open(fs_, kPath, binding_);
-    EXPECT_TRUE(reader.ok()) << reader.status().ToString();
-    return reader.ok() ? *std::move(reader) : nullptr;
-  }
-  Bytes Content() { return *fs_.Content(kPath); }
-
-  // What the engine does with a batch.
-  static Result<std::vector<std::optional<SidecarReader::Found>>> Probe(
-      const SidecarReader& reader, const std::vector<EventHash>& keys) {
-    std::vector<uint32_t> candidates;
-    reader.Filter(keys, &candidates);
-    std::vector<std::optional<SidecarReader::Found>> found(candidates.size());
-    Status status = reader.Find(keys, candidates, found);
-    if (!status.ok()) return status;
-    std::vector<std::optional<SidecarReader::Found>> by_key(keys.size());
-    for (size_t k = 0; k < candidates.size(); ++k) by_key[candidates[k]] = found[k];
-    return by_key;
-  }
-
-  // Every entry is found, and of as many keys that are not there none.
-  void ExpectAnswersAll(const SidecarReader& reader) {
-    std::vector<EventHash> keys;
-    for (const SidecarEntry& entry : entries_) keys.push_back(entry.key);
-    for (size_t i = 0; i < entries_.size(); ++i) keys.push_back(KeyNumber(1'000'000 + i));
-    const auto found = Probe(reader, keys);
-    ASSERT_TRUE(found.ok()) << found.status().ToString();
-    for (size_t i = 0; i < entries_.size(); ++i) {
-      ASSERT_TRUE((*found)[i].has_value()) << i;
-      EXPECT_EQ((*found)[i]->payload_hash, entries_[i].payload_hash) << i;
-      EXPECT_EQ((*found)[i]->row, entries_[i].row) << i;
-      EXPECT_FALSE((*found)[entries_.size() + i].has_value()) << i;
-    }
-  }
-
-  // Open, filter, every page: the first complaint.
-  Status VerifyAll() {
-    auto reader = SidecarReader::Open(fs_, kPath, binding_);
-    if (!reader.ok()) return reader.status();
-    if (Status status = (*reader)->LoadFilter(nullptr); !status.ok()) return status;
-    return CheckSidecar(**reader);
-  }
-
-  SimFs fs_;
-  SidecarBinding binding_;
-  std::vector<SidecarEntry> entries_;
-};
 
 TEST_F(SidecarTest, EveryEntryIsFoundAtEverySizeAroundAPage) {
   for (const uint64_t rows : {1, 2, 145, 146, 147, 292, 293, 10'000}) {
@@ -90,36 +28,15 @@ TEST_F(SidecarTest, EveryEntryIsFoundAtEverySizeAroundAPage) {
     ExpectAnswersAll(*reader);
     const Status status = CheckSidecar(*reader);
     EXPECT_TRUE(status.ok()) << status.ToString();
-    ASSERT_TRUE(fs_.Remove(kPath).ok());
+    ASSERT_TRUE(fs_.Remove(kSidecarPath).ok());
   }
 }
 
 TEST_F(SidecarTest, AMissingFileIsNotFound) {
   binding_ = BindingOf(1);
-  EXPECT_EQ(SidecarReader::Open(fs_, kPath, binding_).status().code(), StatusCode::kNotFound);
-  EXPECT_EQ(SidecarReader::ReadBinding(fs_, kPath).status().code(), StatusCode::kNotFound);
-}
-
-TEST_F(SidecarTest, EveryFlippedByteIsNoticed) {
-  Write(150);
-  ASSERT_TRUE(VerifyAll().ok());
-  Bytes bytes = Content();
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    bytes[i] ^= std::byte{0x20};
-    fs_.SetContent(kPath, bytes);
-    EXPECT_EQ(VerifyAll().code(), StatusCode::kCorruption) << i;
-    bytes[i] ^= std::byte{0x20};
-  }
-}
-
-TEST_F(SidecarTest, EveryCutIsRefusedAtOpen) {
-  Write(150);
-  const Bytes bytes = Content();
-  for (size_t i = 0; i < bytes.size(); ++i) {
-    fs_.SetContent(kPath, ByteSpan(bytes).first(i));
-    EXPECT_EQ(SidecarReader::Open(fs_, kPath, binding_).status().code(), StatusCode::kCorruption)
-        << i;
-  }
+  EXPECT_EQ(SidecarReader::Open(fs_, kSidecarPath, binding_).status().code(),
+            StatusCode::kNotFound);
+  EXPECT_EQ(SidecarReader::ReadBinding(fs_, kSidecarPath).status().code(), StatusCode::kNotFound);
 }
 
 TEST_F(SidecarTest, TheFilterLetsFewStrangersThroughAndNoFriendOut) {
@@ -140,7 +57,7 @@ TEST_F(SidecarTest, TheFilterLetsFewStrangersThroughAndNoFriendOut) {
 TEST_F(SidecarTest, AReadErrorIsAnErrorAndNeverNotFound) {
   Write(1000);
   FaultFs faults(fs_);
-  auto reader = SidecarReader::Open(faults, kPath, binding_);
+  auto reader = SidecarReader::Open(faults, kSidecarPath, binding_);
   ASSERT_TRUE(reader.ok());
   const std::vector<EventHash> key = {entries_[0].key};
   const std::vector<uint32_t> candidates = {0};
@@ -152,6 +69,154 @@ TEST_F(SidecarTest, AReadErrorIsAnErrorAndNeverNotFound) {
   faults.Set(std::nullopt);
   ASSERT_TRUE((*reader)->Find(key, candidates, found).ok());
   EXPECT_TRUE(found[0].has_value());
+}
+
+TEST_F(SidecarTest, KeysThatBeginAlikeAreFoundAcrossPages) {
+  constexpr uint64_t kLeading = 0x8000'0000'1234'5678;
+  std::vector<EventHash> keys;
+  for (uint64_t i = 0; i < 100; ++i) keys.push_back(KeyFrom(kLeading - 1, 2 * i));
+  for (uint64_t i = 0; i < 700; ++i) keys.push_back(KeyFrom(kLeading, 2 * i + 2));
+  for (uint64_t i = 0; i < 100; ++i) keys.push_back(KeyFrom(kLeading + 1, 2 * i));
+  WriteKeys(keys);
+  const auto reader = Open();
+  ExpectAnswersAll(*reader);
+  std::vector<EventHash> strangers;
+  for (uint64_t i = 0; i <= 700; ++i) strangers.push_back(KeyFrom(kLeading, 2 * i + 1));
+  const auto found = Probe(*reader, strangers);
+  ASSERT_TRUE(found.ok());
+  for (const auto& one : *found) EXPECT_FALSE(one.has_value());
+}
+
+TEST_F(SidecarTest, AllKeysMayBeginAlike) {
+  for (const uint64_t leading : {uint64_t{0}, UINT64_MAX}) {
+    std::vector<EventHash> keys;
+    for (uint64_t i = 0; i < 1000; ++i) keys.push_back(KeyFrom(leading, i * 0x1234'5678'9abc));
+    WriteKeys(keys);
+    const auto reader = Open();
+    ExpectAnswersAll(*reader);
+    ASSERT_TRUE(reader->LoadFilter(nullptr).ok());
+    ExpectAnswersAll(*reader);
+    EXPECT_TRUE(CheckSidecar(*reader).ok());
+    ASSERT_TRUE(fs_.Remove(kSidecarPath).ok());
+  }
+}
+
+// The search begins where an evenly spread key would be, and must arrive from anywhere.
+TEST_F(SidecarTest, KeysThatAreNotSpreadEvenlyAreFound) {
+  std::vector<EventHash> keys;
+  for (uint64_t i = 0; i < 4000; ++i) keys.push_back(KeyFrom(i, i));
+  for (uint64_t i = 0; i < 4000; ++i) keys.push_back(KeyFrom(UINT64_MAX - i, i));
+  for (uint64_t i = 0; i < 4000; ++i) keys.push_back(KeyFrom((1ull << 63) + i * i, i));
+  WriteKeys(keys);
+  const auto reader = Open();
+  ExpectAnswersAll(*reader);
+}
+
+TEST_F(SidecarTest, OpenReadsTheFooterAlone) {
+  Write(5000);
+  const uint64_t before = fs_.bytes_read();
+  const auto reader = Open();
+  EXPECT_EQ(fs_.bytes_read() - before, kSidecarFooterBytes);
+  EXPECT_EQ(reader->memory_bytes(), 0u);
+  ASSERT_TRUE(reader->LoadFilter(nullptr).ok());
+  EXPECT_EQ(fs_.bytes_read() - before, kSidecarFooterBytes + reader->filter_bytes());
+  EXPECT_EQ(reader->memory_bytes(), reader->filter_bytes());
+}
+
+TEST_F(SidecarTest, KeysOfOnePageReadItOnce) {
+  Write(100);
+  const auto reader = Open();
+  const uint64_t before = fs_.bytes_read();
+  ExpectAnswersAll(*reader);
+  EXPECT_EQ(fs_.bytes_read() - before, 8 + kSidecarPageBytes);
+}
+
+TEST_F(SidecarTest, AnEventTakesAtMost31BytesAndLittleOver2InMemory) {
+  Write(100'000);
+  const auto reader = Open();
+  EXPECT_LE(Content().size(), 31 * 100'000u);
+  ASSERT_TRUE(reader->LoadFilter(nullptr).ok());
+  ExpectAnswersAll(*reader);  // which loads the directory
+  EXPECT_LE(reader->memory_bytes(), 21 * 100'000u / 10);
+}
+
+TEST_F(SidecarTest, EntriesThatAreNotThoseOfASegmentAreRefusedAndNoFileIsMade) {
+  using Change = std::function<void(SidecarBinding&, std::vector<SidecarEntry>&)>;
+  const std::map<std::string, Change> wrong = {
+      {"same key", [](auto&, auto& entries) { entries[3].key = entries[200].key; }},
+      {"has two entries", [](auto&, auto& entries) { entries[3].row = entries[200].row; }},
+      {"beyond", [](auto&, auto& entries) { entries[3].row = 300; }},
+      {"300 entries for 301 rows", [](auto& binding, auto&) { binding.rows = 301; }},
+      {"300 entries for 299 rows", [](auto& binding, auto&) { binding.rows = 299; }},
+      {"0 entries for 0 rows",
+       [](auto& binding, auto& entries) {
+         entries.clear();
+         binding.rows = 0;
+       }},
+  };
+  for (const auto& [what, change] : wrong) {
+    SidecarBinding binding = BindingOf(300);
+    std::vector<SidecarEntry> entries = EntriesOf(300);
+    change(binding, entries);
+    const Status status = WriteSidecar(fs_, kSidecarPath, binding, entries, nullptr);
+    EXPECT_EQ(status.code(), StatusCode::kCorruption) << what;
+    EXPECT_NE(status.message().find(what), std::string::npos) << status.message();
+    EXPECT_FALSE(*fs_.Exists(kSidecarPath)) << what;
+  }
+}
+
+TEST_F(SidecarTest, AFileThatIsThereIsNotOverwritten) {
+  Write(3);
+  EXPECT_EQ(WriteSidecar(fs_, kSidecarPath, binding_, entries_, nullptr).reason(), "exists");
+}
+
+TEST_F(SidecarTest, AFailedWriteIsAnErrorAndItsRestDoesNotOpen) {
+  binding_ = BindingOf(20'000);
+  entries_ = EntriesOf(20'000);
+  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kSync}) {
+    const uint64_t fired = ForEachFault(Fault{.op = op}, [&](const Fault& fault) {
+      SimFs machine;
+      FaultFs faults(machine);
+      faults.Set(fault);
+      const Status status = WriteSidecar(faults, kSidecarPath, binding_, entries_, nullptr);
+      EXPECT_EQ(status.code(), faults.fired() > 0 ? StatusCode::kIoError : StatusCode::kOk);
+      if (faults.fired() > 0 && op != FaultOp::kSync) {
+        EXPECT_FALSE(SidecarReader::Open(machine, kSidecarPath, binding_).ok()) << fault.at;
+      }
+      return faults.fired() > 0;
+    });
+    EXPECT_GE(fired, op == FaultOp::kWrite ? 4u : 1u) << FaultOpName(op);
+  }
+}
+
+TEST_F(SidecarTest, ShortWritesAndReadsAreContinued) {
+  FaultFs faults(fs_);
+  faults.Set(Fault{.op = FaultOp::kShortWrite, .for_ever = true});
+  binding_ = BindingOf(1000);
+  entries_ = EntriesOf(1000);
+  ASSERT_TRUE(WriteSidecar(faults, kSidecarPath, binding_, entries_, nullptr).ok());
+  EXPECT_GT(faults.fired(), 0u);
+  faults.Set(Fault{.op = FaultOp::kShortRead, .for_ever = true});
+  const auto reader = SidecarReader::Open(faults, kSidecarPath, binding_);
+  ASSERT_TRUE(reader.ok()) << reader.status().ToString();
+  ExpectAnswersAll(**reader);
+  EXPECT_TRUE((*reader)->LoadFilter(nullptr).ok());
+  EXPECT_TRUE(CheckSidecar(**reader).ok());
+}
+
+// Filter and directory are loaded while others probe: every answer is right at any time.
+TEST_F(SidecarTest, ProbesGoOnWhileFilterAndDirectoryAreLoaded) {
+  Write(3000);
+  for (int round = 0; round < 20; ++round) {
+    const auto reader = Open();
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; ++i) {
+      threads.emplace_back([&] { EXPECT_TRUE(reader->LoadFilter(nullptr).ok()); });
+      threads.emplace_back([&] { ExpectAnswersAll(*reader); });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_TRUE(reader->filter_loaded());
+  }
 }
 
 TEST_F(SidecarTest, TheBytesAreThoseOfTheGolden) {

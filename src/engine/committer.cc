@@ -249,13 +249,12 @@ void Committer::DropKeyTables() {
     if (sealed_.front().last_lsn <= covered) {
       dropped_lsn_.store(sealed_.front().last_lsn.value, std::memory_order_release);
     }
-    if (TALLY_MUTANT("key_tables_dropped_out_of_order")) {
-      sealed_.front() = sealed_.back();
-      sealed_.pop_back();
-    } else {
-      sealed_.pop_front();
-    }
     dropped = true;
+    if (TALLY_MUTANT("key_tables_dropped_out_of_order")) {
+      sealed_.pop_back();
+      break;
+    }
+    sealed_.pop_front();
   }
   if (!dropped) return;
   key_tables_.store(static_cast<uint32_t>(sealed_.size()), std::memory_order_relaxed);

@@ -271,16 +271,25 @@ bool EventIdChunk::IsWhole() const {
   return true;
 }
 
-bool AppendEventIdChunk(std::span<const std::string_view> ids, Bytes& out) {
-  const size_t begin = out.size();
-  out.resize(begin + 1 + ids.size() * kUuidBytes);
-  out[begin] = std::byte{0};
-  size_t i = 0;
-  while (i < ids.size() && PackUuid(ids[i], out.data() + begin + 1 + i * kUuidBytes)) ++i;
-  if (i == ids.size()) return true;
-  out.resize(begin);
-  PutFixed<uint8_t>(out, 1);
-  return AppendTextChunk(ids, out);
+void EventIdBuilder::Clear() {
+  ids_.clear();
+  packed_ = 0;
+}
+
+void EventIdBuilder::Add(std::string_view id) {
+  if (uuids()) {
+    if (uuids_.size() < (packed_ + 1) * kUuidBytes) uuids_.resize((packed_ + 1) * 2 * kUuidBytes);
+    if (PackUuid(id, uuids_.data() + packed_ * kUuidBytes)) ++packed_;
+  }
+  ids_.push_back(id);
+}
+
+bool EventIdBuilder::Append(Bytes& out) const {
+  PutFixed<uint8_t>(out, uuids() ? 0 : 1);
+  if (!uuids()) return AppendTextChunk(ids_, out);
+  const ByteSpan packed = ByteSpan(uuids_).first(packed_ * kUuidBytes);
+  out.insert(out.end(), packed.begin(), packed.end());
+  return true;
 }
 
 // --- correction references ---

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "base/coding.h"
 #include "tallystick/event.h"
@@ -130,7 +131,22 @@ class EventIdChunk {
   ByteSpan raw_;
   TextChunk texts_;
 };
-[[nodiscard]] bool AppendEventIdChunk(std::span<const std::string_view> ids, Bytes& out);
+
+// Collects the ids of a chunk. UUIDs are packed as they come, while their bytes are at hand; other
+// ids are borrowed until Append.
+class EventIdBuilder {
+ public:
+  void Clear();
+  void Add(std::string_view id);
+  bool uuids() const { return packed_ == ids_.size(); }  // all so far
+  // False: more than 32 bits of bytes.
+  [[nodiscard]] bool Append(Bytes& out) const;
+
+ private:
+  std::vector<std::string_view> ids_;
+  Bytes uuids_;
+  size_t packed_ = 0;  // the ids before the first one that is no UUID
+};
 
 // Correction references, of the rows that have one: u32 number of them; their rows, ascending, as
 // integers; twice as many texts: original event id and reason of each.

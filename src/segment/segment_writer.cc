@@ -91,7 +91,6 @@ class Writer {
   Status WriteGroups();
   Status WriteGroup(uint32_t begin, uint32_t end);
   void Gather(uint32_t begin, uint32_t end);
-  void Prefetch(uint32_t row) const;
   void GatherRow(uint32_t row);
   Status WriteIntegers(SegmentColumn column, std::span<const uint64_t> values, GroupEntry* entry);
   Status WriteChunk(SegmentColumn column, bool appended, Packing packing, GroupEntry* entry);
@@ -125,7 +124,7 @@ class Writer {
     std::array<std::vector<uint64_t>, kDictionaryCount> codes;
     std::vector<uint64_t> kinds, dispositions, timestamps, lsns;
     std::vector<Quantity> quantities;
-    std::vector<std::string_view> event_ids;
+    EventIdBuilder event_ids;
     std::vector<CorrectionChunk::Item> corrections;
     std::vector<std::string_view> dimension_tails;
     void Clear();
@@ -137,7 +136,7 @@ void Writer::Columns::Clear() {
   for (auto& column : codes) column.clear();
   for (auto* column : {&kinds, &dispositions, &timestamps, &lsns}) column->clear();
   quantities.clear();
-  event_ids.clear();
+  event_ids.Clear();
   corrections.clear();
   dimension_tails.clear();
 }
@@ -209,7 +208,7 @@ void Writer::GatherRow(uint32_t row) {
   const Head head = ReadHead(canonical);
   columns_.kinds.push_back(static_cast<uint64_t>(head.kind));
   columns_.quantities.push_back(head.quantity);
-  columns_.event_ids.push_back(head.event_id);
+  columns_.event_ids.Add(head.event_id);
   if (record.disposition == Disposition::kCounted) {
     written_.totals.quantity.Add(head.quantity);
   } else {
@@ -225,21 +224,19 @@ void Writer::GatherRow(uint32_t row) {
   columns_.dimension_tails.push_back(DimensionTail(canonical, whole));
 }
 
-void Writer::Prefetch(uint32_t row) const {
-  if (row + 2 * kPrefetchRows >= rows()) return;
-  const uint32_t far = order_[row + 2 * kPrefetchRows];
-  __builtin_prefetch(&input_.records[far]);
-  __builtin_prefetch(&codes_[far]);
-  __builtin_prefetch(&timestamps_ms_[far]);
-  const std::byte* canonical = input_.records[order_[row + kPrefetchRows]].canonical.data();
-  __builtin_prefetch(canonical);
-  __builtin_prefetch(canonical + kPrefetchBytes);
-}
-
 void Writer::Gather(uint32_t begin, uint32_t end) {
   columns_.Clear();
   for (uint32_t row = begin; row < end; ++row) {
-    Prefetch(row);
+    // Not in a function of its own: g++ 12 takes one that only prefetches for one without effect.
+    if (row + 2 * kPrefetchRows < rows()) {
+      const uint32_t far = order_[row + 2 * kPrefetchRows];
+      __builtin_prefetch(&input_.records[far]);
+      __builtin_prefetch(&codes_[far]);
+      __builtin_prefetch(&timestamps_ms_[far]);
+      const std::byte* canonical = input_.records[order_[row + kPrefetchRows]].canonical.data();
+      __builtin_prefetch(canonical);
+      __builtin_prefetch(canonical + kPrefetchBytes);
+    }
     GatherRow(row);
   }
 }
@@ -283,8 +280,8 @@ Status Writer::WriteGroup(uint32_t begin, uint32_t end) {
   entry.quarantined = static_cast<uint32_t>(written_.totals.quarantined - quarantined_before);
 
   payload_.clear();
-  bool appended = AppendEventIdChunk(columns_.event_ids, payload_);
-  const Packing ids = payload_[0] == std::byte{0} ? Packing::kNone : Packing::kZstd;
+  bool appended = columns_.event_ids.Append(payload_);
+  const Packing ids = columns_.event_ids.uuids() ? Packing::kNone : Packing::kZstd;
   TALLY_RETURN_IF_ERROR(WriteChunk(SegmentColumn::kEventId, appended, ids, &entry));
   for (size_t c = 0; c < kDictionaryColumns.size(); ++c) {
     TALLY_RETURN_IF_ERROR(WriteIntegers(kDictionaryColumns[c].column, columns_.codes[c], &entry));

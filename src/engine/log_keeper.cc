@@ -246,10 +246,18 @@ StepResult LogKeeper::Step() {
       free_.erase(goes);
     }
   }
-  Status status;
   if (surplus.has_value()) {
     RemoveFile(surplus->file.number);
-  } else if (!established) {
+    return StepResult::Again();
+  }
+  if (established && wanted && pending_ == nullptr) {
+    if (Status full = budget_(); !full.ok()) {
+      SetStatus(full);
+      return StepResult::Wait();  // who frees memory wakes this task
+    }
+  }
+  Status status;
+  if (!established) {
     status = EstablishOnce();
   } else if (wanted) {
     status = pending_ == nullptr ? PrepareSpare() : ListSpare();
@@ -260,7 +268,7 @@ StepResult LogKeeper::Step() {
     SetStatus(status);
     return StepResult::Again();
   }
-  if (status.code() != StatusCode::kNoSpace && status.reason() != "memory_full") {
+  if (status.code() != StatusCode::kNoSpace) {
     status = Status::Unavailable("log_unavailable",
                                  "the next log file cannot be prepared: " + status.ToString());
   }
@@ -270,7 +278,6 @@ StepResult LogKeeper::Step() {
 }
 
 Status LogKeeper::PrepareSpare() {
-  TALLY_RETURN_IF_ERROR(budget_());
   TALLY_ASSIGN_OR_RETURN(auto writer, PrepareWriter());
   pending_ = std::make_unique<LogSlot>(
       LogSlot{std::move(writer),

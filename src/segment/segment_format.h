@@ -3,8 +3,8 @@
 //
 //   header       64 bytes: magic, version, database id, number, checksum
 //   blocks       for each row group its chunks, column by column; then the dictionaries, the
-//   account
-//                index, the commit times, the quarantined list, the pages of the group directory
+//                account index, the commit times, the quarantined list, the pages of the group
+//                directory
 //   footer       of fixed size, with its checksum; its length, the version, the magic
 //
 // A block is its payload (raw, or under zstd), one byte that says which, and XXH3-64 of both,

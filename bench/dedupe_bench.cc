@@ -37,6 +37,8 @@ struct Settings {
   uint64_t events = 10'000'000;
   uint64_t runs = 18;
   uint64_t sqlite_events = 1'000'000;
+  uint64_t paced_events = 2'000'000;
+  double paced_rate = 200'000;  // events a second
   std::string dir = "build/bench-data";
   bool keep = false;
 };
@@ -242,6 +244,53 @@ void OpenAndLookUp(const Settings& settings, const std::string& path, Report& re
   TALLY_CHECK(db.Close().ok());
 }
 
+// One client at a steady pace, batches of 1,000, its latency with flushes one after another and
+// without any.
+Percentiles PacedLatency(const Settings& settings, bool flush, uint64_t* flushes) {
+  const std::string path = settings.dir + "/paced";
+  fs::remove_all(path);
+  OpenOptions options;
+  if (flush) {
+    options.memtable_rows_max = 70'000;
+  } else {
+    options.wal_file_bytes = 1 << 30;
+    options.memtable_rows_max = 5'000'000;
+  }
+  Db db = Db::Open(path, options).value();
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // the large spare is being prepared
+  EventSource source;
+  std::vector<double> millis;
+  const double start = NowSeconds();
+  for (uint64_t i = 0; i < settings.paced_events; i += kBatch) {
+    const double due = start + static_cast<double>(i) / settings.paced_rate;
+    if (const double left = due - NowSeconds(); left > 0) {
+      std::this_thread::sleep_for(std::chrono::duration<double>(left));
+    }
+    Batch batch = db.NewBatch();
+    for (uint64_t k = 0; k < kBatch; ++k) batch.Add(source.View(i + k));
+    const double sent = NowSeconds();
+    TALLY_CHECK(db.Ingest(std::move(batch)).ok());
+    millis.push_back((NowSeconds() - sent) * 1e3);
+  }
+  *flushes = db.GetStatus().flushes;
+  TALLY_CHECK(db.Close().ok());
+  fs::remove_all(path);
+  return PercentilesOf(millis);
+}
+
+void LatencyUnderFlush(const Settings& settings, Report& report) {
+  for (const bool flush : {false, true}) {
+    uint64_t flushes = 0;
+    const Percentiles latency = PacedLatency(settings, flush, &flushes);
+    const std::string note =
+        fmt::format("{} events/s in batches of 1,000, {} flushes", settings.paced_rate, flushes);
+    const std::string name = flush ? "commit under flush, " : "commit without flush, ";
+    report.Add(name + "p50", latency.p50, "ms", note);
+    report.Add(name + "p99", latency.p99, "ms", note);
+    report.Add(name + "p99.9", latency.p999, "ms", note);
+  }
+}
+
 void Exec(sqlite3* db, const char* sql) {
   TALLY_CHECK(sqlite3_exec(db, sql, nullptr, nullptr, nullptr) == SQLITE_OK);
 }
@@ -292,6 +341,7 @@ int Main(int argc, char** argv) {
     if (option == "--smoke") {
       settings.events = 20'000;
       settings.sqlite_events = 2000;
+      settings.paced_events = 5000;
       settings.dir = "build/bench-smoke";
     } else if (option == "--events") {
       settings.events = std::strtoull(value().c_str(), nullptr, 10) / kBatch * kBatch;
@@ -319,6 +369,7 @@ int Main(int argc, char** argv) {
   Load(settings, path, report);
   ProbeSidecars(settings, path, report);
   OpenAndLookUp(settings, path, report);
+  LatencyUnderFlush(settings, report);
   SqliteKey(settings, report);
   report.Add("steal during the run", StealSeconds() - steal, "s");
   fmt::print("{}\n", report.Json());

@@ -25,7 +25,10 @@ struct Connection {
   std::string answer;
   double due = 0;  // of the request in flight
   bool busy = false;
+  double again_at = 0;  // refused: to be sent again then
 };
+
+constexpr double kPauseSeconds = 0.005;  // after a refusal
 
 class Load {
  public:
@@ -41,6 +44,7 @@ class Load {
     while (result_.fault.empty()) {
       const double now = NowSeconds();
       if (now >= end && in_flight_ == 0) break;
+      SendAgain(now);
       if (now < end) StartDue(now, next_due);
       Poll(now, end, next_due);
     }
@@ -117,6 +121,16 @@ class Load {
     Send(index, c);
   }
 
+  void SendAgain(double now) {
+    std::erase_if(refused_, [&](size_t index) {
+      Connection& c = connections_[index];
+      if (c.again_at > now) return false;
+      c.sent = 0;
+      Send(index, c);
+      return true;
+    });
+  }
+
   void Send(size_t index, Connection& c) {
     while (c.sent < c.request.size()) {
       const ssize_t n =
@@ -134,7 +148,7 @@ class Load {
   }
 
   void Poll(double now, double end, double next_due) {
-    int wait_ms = 1000;
+    int wait_ms = refused_.empty() ? 1000 : 1;
     if (spec_.requests_per_second > 0 && now < end && !idle_.empty()) {
       // A millisecond is too coarse to pace with: spin through the rest.
       wait_ms = next_due - now > 0.002 ? 1 : 0;
@@ -170,6 +184,13 @@ class Load {
   }
 
   void Finish(size_t index, Connection& c) {
+    if (c.answer.compare(0, 12, "HTTP/1.1 503") == 0) {
+      ++result_.refused;
+      c.answer.clear();
+      c.again_at = NowSeconds() + kPauseSeconds;
+      refused_.push_back(index);
+      return;
+    }
     const std::string expected = fmt::format("\"accepted\":{},", spec_.events_per_request);
     if (c.answer.compare(0, 12, "HTTP/1.1 200") != 0 ||
         c.answer.find(expected) == std::string::npos) {
@@ -189,6 +210,7 @@ class Load {
   LoadResult result_;
   std::vector<Connection> connections_;
   std::deque<size_t> idle_;
+  std::vector<size_t> refused_;  // connections whose request is sent again
   int epoll_ = -1;
   int in_flight_ = 0;
   uint64_t next_event_;

@@ -23,10 +23,11 @@ struct LoadSpec {
 struct LoadResult {
   uint64_t requests = 0;
   uint64_t events = 0;      // acknowledged as accepted
+  uint64_t refused = 0;     // answers 503; the request was sent again
   uint64_t next_event = 0;  // the first id that was not used
   double seconds = 0;
   std::vector<double> latency_s;  // of every request
-  std::string fault;              // empty: every answer was 200 and accepted all of its events
+  std::string fault;              // empty: every answer was 503, or 200 and accepted all
 };
 
 LoadResult RunLoad(const LoadSpec& spec);

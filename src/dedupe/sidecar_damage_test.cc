@@ -240,6 +240,18 @@ TEST_F(SidecarDamageTest, AFilterWithoutOneKeyAndOneThatHasTooManyAreNoticed) {
   }
 }
 
+TEST_F(SidecarDamageTest, AFilterThatTheFooterDoesNotKnowIsNoticed) {
+  Write(200);
+  Damage([&](std::span<std::byte> bytes) {
+    const auto footer = bytes.last(kSidecarFooterBytes);
+    footer[112] ^= std::byte{1};
+    StoreFixed<uint64_t>(&footer[120], XXH3_64bits(footer.data(), 120));
+  });
+  const Status status = CheckSidecar(*Open());  // which does not load the filter
+  EXPECT_NE(status.message().find("the filter does not verify"), std::string::npos)
+      << status.message();
+}
+
 TEST_F(SidecarDamageTest, BytesBehindTheLastEntryAreNoticed) {
   Write(200);
   DamageAndReseal([](std::span<std::byte> bytes) { Page(bytes, 1).back() = std::byte{1}; });

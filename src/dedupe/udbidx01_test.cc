@@ -1,6 +1,7 @@
 // Against the files that usageDb 0.4.0 itself wrote (testdata/usagedb-0.4.0).
 #include "dedupe/udbidx01.h"
 
+#include <blake3.h>
 #include <gtest/gtest.h>
 
 #include <boost/json/parse.hpp>
@@ -11,6 +12,8 @@
 #include <regex>
 
 #include "env/env.h"
+#include "testing/fault_fs.h"
+#include "testing/sim_fs.h"
 
 namespace tallystick::udbidx01 {
 namespace {
@@ -101,6 +104,100 @@ TEST(Udbidx01, EveryEntryThatUsageDbWroteIsReadAndComputed) {
   CheckFolder("small", 4);
   CheckFolder("tail", 5);
   CheckFolder("compacted", 19);
+}
+
+std::vector<DedupeEntry> Sample() {
+  std::vector<DedupeEntry> entries(3);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    entries[i].id_hash.bytes.fill(static_cast<uint8_t>(i));
+    entries[i].payload_hash.bytes.fill(static_cast<uint8_t>(0xf0 + i));
+    entries[i].ingested_at_ms = static_cast<int64_t>(i) - 1;
+  }
+  return entries;
+}
+
+// Makes the checksum of changed bytes right again.
+void Reseal(Bytes& bytes) {
+  const size_t covered = bytes.size() - 8;
+  blake3_hasher hasher;
+  blake3_hasher_init(&hasher);
+  blake3_hasher_update(&hasher, bytes.data(), covered);
+  blake3_hasher_finalize(&hasher, reinterpret_cast<uint8_t*>(bytes.data() + covered), 8);
+}
+
+void ExpectComplaint(const Bytes& bytes, const std::string& what) {
+  const Status status = DecodeDedupeIndex(bytes).status();
+  EXPECT_EQ(status.code(), StatusCode::kCorruption) << what;
+  EXPECT_NE(status.message().find(what), std::string::npos) << status.message();
+}
+
+TEST(Udbidx01, EveryFlippedByteAndEveryCutIsRefused) {
+  Bytes bytes = EncodeDedupeIndex(Sample());
+  EXPECT_EQ(*DecodeDedupeIndex(bytes), Sample());
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] ^= std::byte{0x10};
+    EXPECT_EQ(DecodeDedupeIndex(bytes).status().code(), StatusCode::kCorruption) << i;
+    bytes[i] ^= std::byte{0x10};
+    EXPECT_FALSE(DecodeDedupeIndex(ByteSpan(bytes).first(i)).ok()) << i;
+  }
+  bytes.push_back(std::byte{0});
+  EXPECT_FALSE(DecodeDedupeIndex(bytes).ok());
+}
+
+TEST(Udbidx01, AnIndexWithoutEntriesIsOne) {
+  const Bytes bytes = EncodeDedupeIndex({});
+  EXPECT_EQ(bytes.size(), 28u);
+  const auto entries = DecodeDedupeIndex(bytes);
+  ASSERT_TRUE(entries.ok()) << entries.status().ToString();
+  EXPECT_TRUE(entries->empty());
+}
+
+// Under a checksum that is right.
+TEST(Udbidx01, CountsThatTheBytesDoNotHoldAreRefused) {
+  const Bytes good = EncodeDedupeIndex(Sample());
+  for (const uint32_t count : {0u, 2u, 4u, UINT32_MAX}) {
+    Bytes bytes = good;
+    StoreFixed<uint32_t>(bytes.data() + 8, count);
+    Reseal(bytes);
+    ExpectComplaint(bytes, "the count is " + std::to_string(count));
+    StoreFixed<uint64_t>(bytes.data() + 12, count);
+    Reseal(bytes);
+    ExpectComplaint(bytes, "the count is " + std::to_string(count));
+  }
+  for (const uint64_t length : {uint64_t{2}, (uint64_t{1} << 32) + 3, UINT64_MAX}) {
+    Bytes bytes = good;
+    StoreFixed<uint64_t>(bytes.data() + 12, length);
+    Reseal(bytes);
+    ExpectComplaint(bytes, "the vector's length " + std::to_string(length));
+  }
+  Bytes bytes = good;
+  bytes.resize(bytes.size() + 40);
+  Reseal(bytes);
+  ExpectComplaint(bytes, "the count is 3, but there are 160 bytes of entries");
+}
+
+TEST(Udbidx01, AFailedWriteLeavesNoFileAndAForeignOneStays) {
+  for (const FaultOp op : {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kSync}) {
+    SimFs fs;
+    FaultFs faults(fs);
+    faults.Set(Fault{.op = op});
+    EXPECT_EQ(WriteDedupeIndex(faults, "a.idx", Sample()).code(), StatusCode::kIoError);
+    EXPECT_FALSE(*fs.Exists("a.idx")) << FaultOpName(op);
+    faults.Set(std::nullopt);
+    ASSERT_TRUE(WriteDedupeIndex(faults, "a.idx", Sample()).ok());
+    EXPECT_EQ(WriteDedupeIndex(faults, "a.idx", {}).reason(), "exists");
+    EXPECT_EQ(**ReadDedupeIndex(fs, "a.idx"), Sample());
+  }
+}
+
+TEST(Udbidx01, AReadErrorIsAnErrorAndNotAMissingFile) {
+  SimFs fs;
+  ASSERT_TRUE(WriteDedupeIndex(fs, "a.idx", Sample()).ok());
+  FaultFs faults(fs);
+  for (const FaultOp op : {FaultOp::kOpen, FaultOp::kRead}) {
+    faults.Set(Fault{.op = op});
+    EXPECT_EQ(ReadDedupeIndex(faults, "a.idx").status().code(), StatusCode::kIoError);
+  }
 }
 
 TEST(Udbidx01, TheIndexOfASegmentHasItsName) {

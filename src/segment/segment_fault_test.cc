@@ -1,7 +1,6 @@
 // Segments whose blocks are bad, exchanged or contradict one another.
 #include <gtest/gtest.h>
 
-#include "segment/block_writer.h"
 #include "segment/segment_file.h"
 #include "segment/segment_fixture.h"
 #include "testing/fault_fs.h"
@@ -119,9 +118,25 @@ TEST(SegmentFault, ABlockOfAnotherPlaceOrFileIsNotBelieved) {
   EXPECT_EQ(of_file.Seek(0).code(), StatusCode::kCorruption);
 }
 
-// Changes a block's payload and makes its own checksum right again: what is left to notice it is
-// the footer's content checksum, and what the rest of the file says.
-void Reseal(const SegmentFile& file, const BlockRef& ref, Bytes& content) {
+// Every block of the file, in its order.
+std::vector<BlockRef> BlocksOf(const SegmentFile& file) {
+  const SegmentFooter& footer = file.footer();
+  std::vector<BlockRef> refs;
+  for (uint32_t group = 0; group < footer.group_count(); ++group) {
+    const GroupEntry entry = *file.Group(group);
+    for (size_t i = 0; i < kSegmentColumnCount; ++i) {
+      refs.push_back(entry.Block(static_cast<SegmentColumn>(1u << i)));
+    }
+  }
+  refs.insert(refs.end(), footer.dictionaries.begin(), footer.dictionaries.end());
+  refs.insert(refs.end(), {footer.account_index, footer.commit_times, footer.quarantined});
+  refs.push_back(footer.DirectoryPage(0));
+  std::erase_if(refs, [](const BlockRef& ref) { return ref.bytes == 0; });
+  return refs;
+}
+
+// Makes the checksum of a changed block right again.
+void SealAgain(const SegmentFile& file, const BlockRef& ref, Bytes& content) {
   const auto begin = content.begin() + static_cast<ptrdiff_t>(ref.offset);
   Bytes payload(begin, begin + ref.bytes - kBlockTrailerBytes);
   const auto codec = static_cast<BlockCodec>(content[ref.offset + payload.size()]);
@@ -130,26 +145,114 @@ void Reseal(const SegmentFile& file, const BlockRef& ref, Bytes& content) {
   std::ranges::copy(payload, begin);
 }
 
-TEST(SegmentFault, AResealedBlockIsNoticedByTheCheck) {
-  TestSegment segment(kSpec);
-  ASSERT_TRUE(segment.Write(TestRows({5}, kRows, kShape, 9)).ok());
-  const Bytes good = segment.Content();
-  auto reader = segment.Open();
-  const SegmentFile& file = (*reader)->file();
-  std::vector<BlockRef> refs = {file.footer().account_index, file.footer().commit_times,
-                                file.footer().quarantined, file.footer().DirectoryPage(0)};
-  for (size_t i = 0; i < kSegmentColumnCount; ++i) {
-    refs.push_back(file.Group(1)->Block(static_cast<SegmentColumn>(1u << i)));
+// And those of the footer: as if a writer had meant it so.
+uint64_t SignAgain(const SegmentFile& file, const std::vector<BlockRef>& blocks, Bytes& content) {
+  SegmentFooter footer = file.footer();
+  footer.content_checksum = 0;
+  for (const BlockRef& ref : blocks) {
+    const ByteSpan block = ByteSpan(content).subspan(ref.offset, ref.bytes);
+    footer.content_checksum = ChainChecksum(footer.content_checksum, StoredBlockChecksum(block));
   }
-  for (const BlockRef& ref : refs) {
+  content.resize(content.size() - kSegmentTailBytes);
+  AppendSegmentTail(footer, content);
+  return footer.info.footer_checksum;
+}
+
+class SegmentForgery : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(segment_.Write(TestRows({5}, kRows, kShape, 9)).ok());
+    good_ = segment_.Content();
+    auto reader = segment_.Open();
+    ASSERT_TRUE(reader.ok());
+    reader_ = std::move(*reader);
+    blocks_ = BlocksOf(file());
+  }
+  const SegmentFile& file() const { return reader_->file(); }
+  // What the check makes of a content that its manifest stands behind.
+  Status Check(const Bytes& content, uint64_t footer_checksum) {
+    segment_.SetContent(content);
+    segment_.cache().Erase(kSpec.number);
+    auto reader =
+        SegmentReader::Open(segment_.fs(), TestSegment::kPath,
+                            {kSpec.database_id, kSpec.number, footer_checksum}, segment_.cache());
+    if (!reader.ok()) return reader.status();
+    return CheckSegment(**reader, {}).status();
+  }
+  // Of a byte of a block, changed and signed again.
+  Status CheckForged(const BlockRef& ref, uint64_t at) {
+    Bytes forged = good_;
+    forged[ref.offset + at] ^= std::byte{1};
+    SealAgain(file(), ref, forged);
+    const uint64_t checksum = SignAgain(file(), blocks_, forged);
+    return Check(forged, checksum);
+  }
+
+  TestSegment segment_{kSpec};
+  Bytes good_;
+  std::unique_ptr<SegmentReader> reader_;
+  std::vector<BlockRef> blocks_;  // before anything is forged
+};
+
+TEST_F(SegmentForgery, SigningAgainGivesTheSameFile) {
+  Bytes same = good_;
+  for (const BlockRef& ref : blocks_) SealAgain(file(), ref, same);
+  EXPECT_EQ(SignAgain(file(), blocks_, same), segment_.written().footer_checksum);
+  EXPECT_EQ(same, good_);
+}
+
+TEST_F(SegmentForgery, ABlockWithARightChecksumOfItsOwnIsNotThatOfTheFooter) {
+  for (const BlockRef& ref : blocks_) {
+    Bytes bad = good_;
+    bad[ref.offset] ^= std::byte{1};
+    SealAgain(file(), ref, bad);
+    ASSERT_EQ(Check(bad, segment_.written().footer_checksum).code(), StatusCode::kCorruption)
+        << ref.offset;
+  }
+}
+
+// With all checksums right, what is said twice must still agree.
+TEST_F(SegmentForgery, EveryByteOfDirectoryAndQuarantinedListIsHeldAgainstTheRows) {
+  for (const BlockRef& ref : {file().footer().quarantined, file().footer().DirectoryPage(0)}) {
     for (uint64_t at = 0; at + kBlockTrailerBytes < ref.bytes; ++at) {
-      Bytes bad = good;
-      bad[ref.offset + at] ^= std::byte{1};
-      Reseal(file, ref, bad);
-      segment.SetContent(bad);
-      ASSERT_EQ(segment.OpenAndCheck().code(), StatusCode::kCorruption) << ref.offset + at;
+      ASSERT_EQ(CheckForged(ref, at).code(), StatusCode::kCorruption) << ref.offset + at;
     }
   }
+}
+
+TEST_F(SegmentForgery, EveryValueOfColumnsThatOthersSpeakOfIsHeldAgainstThem) {
+  constexpr uint64_t kSlackBytes = 8;
+  std::vector<BlockRef> refs = {file().footer().account_index};
+  for (const SegmentColumn column :
+       {SegmentColumn::kAccountId, SegmentColumn::kDisposition, SegmentColumn::kLsn}) {
+    refs.push_back(file().Group(1)->Block(column));
+  }
+  for (const BlockRef& ref : refs) {
+    for (uint64_t at = 0; at + kBlockTrailerBytes + kSlackBytes < ref.bytes; ++at) {
+      ASSERT_EQ(CheckForged(ref, at).code(), StatusCode::kCorruption) << ref.offset + at;
+    }
+  }
+}
+
+TEST_F(SegmentForgery, TheFootersTotalsAreHeldAgainstTheRows) {
+  const auto forge = [&](auto&& change) {
+    SegmentFooter footer = file().footer();
+    change(footer);
+    Bytes forged(good_.begin(), good_.end() - kSegmentTailBytes);
+    AppendSegmentTail(footer, forged);
+    return Check(forged, footer.info.footer_checksum).code();
+  };
+  EXPECT_EQ(forge([](SegmentFooter&) {}), StatusCode::kOk);
+  EXPECT_EQ(forge([](SegmentFooter& f) { f.quantity.Add(Quantity{1, 12}); }),
+            StatusCode::kCorruption);
+  EXPECT_EQ(forge([](SegmentFooter& f) { --f.info.timestamp_min_ms; }), StatusCode::kCorruption);
+  EXPECT_EQ(forge([](SegmentFooter& f) { ++f.info.timestamp_max_ms; }), StatusCode::kCorruption);
+  EXPECT_EQ(forge([](SegmentFooter& f) { --f.info.quarantined; }), StatusCode::kCorruption);
+  EXPECT_EQ(forge([](SegmentFooter& f) { ++f.info.first_lsn.value, ++f.info.last_lsn.value; }),
+            StatusCode::kCorruption);
+  EXPECT_EQ(forge([](SegmentFooter& f) { f.scope = IdentityScope::kAccount; }),
+            StatusCode::kCorruption);
+  EXPECT_EQ(forge([](SegmentFooter& f) { ++f.content_checksum; }), StatusCode::kCorruption);
 }
 
 TEST(SegmentFault, ReadingThroughASmallCacheStaysWithinItsBound) {

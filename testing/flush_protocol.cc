@@ -45,7 +45,7 @@ class Model {
 
   std::string Audit(const State& state, std::string* last) {
     *last = "this state";
-    std::string violation = state.mode == Mode::kRunning ? InUse(state) : "";
+    std::string violation = InUse(state);
     if (!violation.empty()) return violation;
     if (state.mode == Mode::kRecovering) {
       *last = "KILL";
@@ -71,6 +71,7 @@ class Model {
 
   // The database as it is now, for who reads it.
   static std::string InUse(const State& state) {
+    if (state.mode != Mode::kRunning && state.mode != Mode::kClosing) return "";
     const Process& process = state.process;
     int last = 0;
     for (int i = 0; i < process.run_count; ++i) {
@@ -184,6 +185,7 @@ constexpr std::pair<Rule, std::string_view> kNames[] = {
     {Rule::kLogFreedEarly, "log_freed_early"},
     {Rule::kSegmentRemovedInDoubt, "segment_removed_in_doubt"},
     {Rule::kMemtableKept, "memtable_kept"},
+    {Rule::kLogDroppedUnflushed, "log_dropped_unflushed"},
     {Rule::kFlushedBeforeRecovered, "flushed_before_recovered"},
     {Rule::kLastRowNotCopied, "last_row_not_copied"},
     {Rule::kOrphansDeletedEarly, "orphans_deleted_early"},

@@ -37,6 +37,7 @@ enum class BrokenFlushRule : uint8_t {
   kLogFreedEarly,           // log files go when the manifest without them is not durable yet
   kSegmentRemovedInDoubt,   // a segment goes after a manifest whose outcome is unknown
   kMemtableKept,            // a flushed memtable stays beside its segment
+  kLogDroppedUnflushed,     // a close lists no log file, and some rows are in no segment
   kFlushedBeforeRecovered,  // recovered rows are flushed before recovery has its own manifest
   kLastRowNotCopied,        // recovery ends the old log before its last row, and copies nothing
   kOrphansDeletedEarly,     // recovery deletes before its own manifest is durable
@@ -64,6 +65,7 @@ struct FlushProtocolBounds {
   int failures = 1;  // of writes and syncs
   int spares = 1;    // log files prepared while running
   int rots = 0;      // sidecars that are damaged
+  int closes = 0;    // clean stops
   // Whether one request may rest between its probe and its verdict, while others overtake it.
   bool pinned = false;
   bool safety_only = false;  // F7 and F8 are not looked at

@@ -181,7 +181,7 @@ void Steps::PublishFlush(const State& state, const Emit& emit) const {
       manifest.runs[manifest.run_count++] = {number, segment.first, segment.last};
       manifest.flushed = segment.last;
       uint8_t dropped = 0;
-      while (manifest.logs[0].number <= process.sealed[0].last_log) {
+      while (manifest.log_count > 0 && manifest.logs[0].number <= process.sealed[0].last_log) {
         dropped |= Bit(manifest.logs[0].number);
         std::copy(manifest.logs.begin() + 1, manifest.logs.end(), manifest.logs.begin());
         manifest.logs[--manifest.log_count] = ListedLog{};
@@ -250,17 +250,20 @@ void Steps::Rebuild(const State& state, const Emit& emit) const {
 
 // --- the keeper of the log files ---
 
-void Steps::Keep(const State& state, const Emit& emit) const {
-  const Process& process = state.process;
+void Steps::RemoveFreeLog(const State& state, const Emit& emit) const {
   for (uint8_t number = 1; number <= kLogs; ++number) {
-    if ((process.free_logs & Bit(number)) == 0) continue;
+    if ((state.process.free_logs & Bit(number)) == 0) continue;
     State next = state;
     next.process.free_logs &= ~Bit(number);
     Remove(next.logs[number].file);
     ForgetGone(next);
-    emit(next, {"remove wal/{}, which no manifest names", number});
-    break;
+    return emit(next, {"remove wal/{}, which no manifest names", number});
   }
+}
+
+void Steps::Keep(const State& state, const Emit& emit) const {
+  RemoveFreeLog(state, emit);
+  const Process& process = state.process;
   State next = state;
   const uint8_t number = process.keeper_log;
   if (number == 0) {
@@ -320,7 +323,7 @@ void Steps::Rot(const State& state, const Emit& emit) const {
 Steps::Steps(BrokenFlushRule rule, const FlushProtocolBounds& bounds)
     : rule_(rule), bounds_(bounds) {
   TALLY_CHECK(bounds.events < kLsns);
-  TALLY_CHECK(bounds.spares + bounds.crashes + 1 < kLogs);
+  TALLY_CHECK(bounds.spares + bounds.crashes + bounds.closes + 1 < kLogs);
 }
 
 // An empty database, created and open.
@@ -331,6 +334,7 @@ State Steps::Initial() const {
   state.failures_left = static_cast<uint8_t>(bounds_.failures);
   state.spares_left = static_cast<uint8_t>(bounds_.spares);
   state.rots_left = static_cast<uint8_t>(bounds_.rots);
+  state.closes_left = static_cast<uint8_t>(bounds_.closes);
   state.logs[1].file = {kWhole, kWhole, 0};
   state.manifests[0].damaged = 1;  // there is none
   Manifest& manifest = state.manifests[1];
@@ -353,7 +357,10 @@ void Steps::ForEach(const State& state, const Emit& emit) const {
       Flush(state, emit);
       Rebuild(state, emit);
       Keep(state, emit);
-      return Rot(state, emit);
+      Rot(state, emit);
+      return StartClose(state, emit);
+    case Mode::kClosing:
+      return Close(state, emit);
   }
 }
 

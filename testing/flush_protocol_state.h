@@ -83,7 +83,7 @@ struct Manifest {
   }
 };
 
-enum class Mode : uint8_t { kDown, kRecovering, kRunning };
+enum class Mode : uint8_t { kDown, kRecovering, kRunning, kClosing };
 
 // A full memtable: the rows behind the one before it, up to `last`.
 struct Sealed {
@@ -126,6 +126,7 @@ struct Process {
   uint8_t rebuild_number = 0;
   uint8_t next_log = 0;
   uint8_t next_segment = 0;
+  uint8_t close_step = 0;
   // Recovery.
   uint8_t recovery_step = 0;
   uint8_t last_log = 0;  // that the last row was found in
@@ -150,6 +151,7 @@ struct State {
   uint8_t failures_left = 0;
   uint8_t spares_left = 0;
   uint8_t rots_left = 0;
+  uint8_t closes_left = 0;
 
   const Manifest& Newest() const { return manifests[manifest_count - 1]; }
 };

@@ -42,6 +42,11 @@ class Steps {
   void RollOver(const State& state, const Emit& emit) const;
   void DropKeys(const State& state, const Emit& emit) const;
 
+  // flush_protocol_close.cc
+  void StartClose(const State& state, const Emit& emit) const;
+  void Close(const State& state, const Emit& emit) const;
+  void DropAllLogs(const State& state, const Emit& emit) const;
+
   // flush_protocol_background.cc
   void Flush(const State& state, const Emit& emit) const;
   void WriteSegment(const State& state, const Emit& emit) const;
@@ -49,6 +54,7 @@ class Steps {
   void PublishFlush(const State& state, const Emit& emit) const;
   void Rebuild(const State& state, const Emit& emit) const;
   void Keep(const State& state, const Emit& emit) const;
+  void RemoveFreeLog(const State& state, const Emit& emit) const;
   void Rot(const State& state, const Emit& emit) const;
   Manifest NextManifest(const State& state) const;
   void SyncRenamed(State& state) const;

@@ -40,6 +40,10 @@ INSTANTIATE_TEST_SUITE_P(Bounds, RightFlushProtocolTest,
                                                .crashes = ChosenEffort() == Effort::kQuick ? 0 : 1,
                                                .spares = 2,
                                                .pinned = true}},
+                                         Case{"a_clean_stop",
+                                              {.crashes = 1,
+                                               .failures = ChosenEffort() == Effort::kQuick ? 0 : 1,
+                                               .closes = 1}},
                                          Case{"a_rotten_sidecar",
                                               {.crashes = 1, .failures = 0, .rots = 1}}),
                          [](const auto& info) { return std::string(info.param.name); });
@@ -52,6 +56,7 @@ TEST_P(BrokenFlushRuleTest, HasACounterexample) {
                                      {.crashes = 0, .failures = 0, .pinned = true},
                                      {.crashes = 1, .failures = 0, .rots = 1},
                                      {.crashes = 1, .failures = 1},
+                                     {.crashes = 1, .failures = 1, .closes = 1},
                                      {.crashes = 2, .failures = 0},
                                      {.events = 3, .crashes = 0, .failures = 1, .spares = 2}};
   for (const FlushProtocolBounds& bounds : all) {

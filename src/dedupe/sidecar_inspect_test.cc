@@ -85,7 +85,7 @@ TEST_F(SidecarInspectTest, EveryEntryOfUsageDbsIsListed) {
 TEST_F(SidecarInspectTest, ADamagedFileIsTold) {
   Write(150);
   ASSERT_TRUE(udbidx01::WriteDedupeIndex(fs_, kUsageDbs, {}).ok());
-  for (const std::string path : {std::string(kSidecarPath), std::string(kUsageDbs)}) {
+  for (const std::string& path : {std::string(kSidecarPath), std::string(kUsageDbs)}) {
     const Bytes good = *fs_.Content(path);
     // Steps that hit header, pages, directory, filter and footer.
     for (size_t at = 0; at < good.size(); at += 7) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -142,6 +143,69 @@ TEST(WalProtocolTraceTest, AppendsOnlyGoForward) {
     auto trace = kGoodTrace;
     trace.push_back(line);
     EXPECT_NE(WhyNot(trace), "") << line;
+  }
+}
+
+// --- a flush ---
+
+// The first log file's rows go to a segment, behind kGoodTrace.
+const std::vector<std::string> kFlush = {
+    "create segments/000006.seg",
+    "write segments/000006.seg 0+5000",
+    "sync segments/000006.seg",
+    "create segments/000006.idx",
+    "write segments/000006.idx 0+4096",
+    "sync segments/000006.idx",
+    "syncdir segments",
+    "create manifest/000007.tmp",
+    "write manifest/000007.tmp 0+200",
+    "sync manifest/000007.tmp",
+    "rename manifest/000007.tmp manifest/000007",
+    "syncdir manifest",
+    "remove wal/000002",
+};
+
+std::string WhyNotFlush(const std::vector<std::string>& flush) {
+  auto trace = kGoodTrace;
+  trace.insert(trace.end(), flush.begin(), flush.end());
+  return WhyNot(trace);
+}
+
+TEST(WalProtocolTraceTest, FlushIsAPath) { EXPECT_EQ(WhyNotFlush(kFlush), ""); }
+
+TEST(WalProtocolTraceTest, ALogFileNeedsAWholeSegmentToGo) {
+  for (const char* line : {"sync segments/000006.seg", "sync segments/000006.idx",
+                           "syncdir segments", "sync manifest/000007.tmp", "syncdir manifest"}) {
+    auto flush = kFlush;
+    ASSERT_EQ(std::erase(flush, line), 1u) << line;
+    EXPECT_NE(WhyNotFlush(flush), "") << line;
+  }
+  // The sidecar's name comes after the directory's sync.
+  auto flush = kFlush;
+  std::rotate(flush.begin() + 3, flush.begin() + 6, flush.begin() + 7);
+  EXPECT_NE(WhyNotFlush(flush), "");
+}
+
+TEST(WalProtocolTraceTest, ALogFileOutlivesTheManifestsThatNeedIt) {
+  auto before_manifest = kFlush;
+  std::rotate(before_manifest.begin() + 7, before_manifest.end() - 1, before_manifest.end());
+  EXPECT_NE(WhyNotFlush(before_manifest), "");
+  auto before_sync = kFlush;
+  std::swap(before_sync[11], before_sync[12]);
+  EXPECT_NE(WhyNotFlush(before_sync), "");
+  // Its last frame is younger than the manifest.
+  auto later_frame = kFlush;
+  later_frame.insert(later_frame.end() - 1, {"write wal/000004 12288+4096", "sync wal/000004"});
+  later_frame.back() = "remove wal/000004";
+  EXPECT_NE(WhyNotFlush(later_frame), "");
+}
+
+TEST(WalProtocolTraceTest, ASegmentIsWrittenOnce) {
+  for (const char* line :
+       {"write segments/000006.seg 0+4096", "write segments/000005.seg 0+4096"}) {
+    auto flush = kFlush;
+    flush.push_back(line);
+    EXPECT_NE(WhyNotFlush(flush), "") << line;
   }
 }
 

@@ -42,6 +42,12 @@ OpenOptions RandomOptions(SeededRandom& random) {
   options.commit_gap_us = static_cast<uint32_t>(random.Below(2'000));
   options.commit_wake_bytes = static_cast<uint32_t>(random.Below(100'000));
   options.mark_idle_ms = static_cast<uint32_t>(1 + random.Below(50));
+  options.memtables_max = static_cast<uint32_t>(1 + random.Below(4));
+  options.memtable_age_ms_max = static_cast<uint32_t>(random.OneIn(2) ? 0 : 1 + random.Below(50));
+  options.segment_group_rows = static_cast<uint32_t>(1 + random.Below(16));
+  options.cache_bytes_max = random.OneIn(2) ? 0 : random.Below(1 << 20);
+  options.dedupe_memory_bytes_max = random.OneIn(2) ? 0 : random.Below(1 << 20);
+  options.flush_on_close_ms_max = random.OneIn(2) ? 0 : 5'000;
   return options;
 }
 

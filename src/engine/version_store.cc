@@ -5,6 +5,7 @@
 //     neither, none sees both.
 #include "engine/version_store.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -63,8 +64,12 @@ void VersionStore::SealActive() {
 
 uint32_t VersionStore::sealed_count() const {
   MutexLock lock(mutex_);
-  const auto count = static_cast<uint32_t>(version_->memtables.size());
-  return active_sealed_ || count == 0 ? count : count - 1;
+  const MemtableList& memtables = version_->memtables;
+  const size_t sealed =
+      active_sealed_ || memtables.empty() ? memtables.size() : memtables.size() - 1;
+  return static_cast<uint32_t>(
+      std::count_if(memtables.begin(), memtables.begin() + static_cast<ptrdiff_t>(sealed),
+                    [](const auto& memtable) { return !memtable->empty(); }));
 }
 
 std::shared_ptr<const Memtable> VersionStore::OldestSealed() {

@@ -25,6 +25,7 @@ class VersionStore {
   void SealActive();
   // The oldest sealed memtable with rows, null if there is none. Empty ones before it are dropped.
   std::shared_ptr<const Memtable> OldestSealed();
+  // Sealed memtables with rows. Empty ones go without a flush, so nobody could wait for that.
   uint32_t sealed_count() const;
 
   // The rows of the oldest memtable stand in this segment from now on. REQUIRES: the same LSNs, and

@@ -12,11 +12,6 @@
 namespace tallystick {
 namespace {
 
-struct Key {
-  EventHash hash;
-  uint64_t payload_hash = 0;
-};
-
 class Replayer {
  public:
   Replayer(const RecoveryPlan& plan, const OpenOptions& options) : plan_(plan), options_(options) {}
@@ -80,20 +75,15 @@ class Replayer {
       if (!DecodeRecord(decoder, &record) || !DecodeCanonical(record.canonical, &row)) {
         return Status::Corruption(fmt::format("row {} of the frame does not decode", i));
       }
-      Key& key = keys_.emplace_back();
-      key.hash = IdHash(plan_.identity.scope, row.account_id, row.event_id);
-      if (record.disposition == Disposition::kQuarantined) {
-        key.hash = ConflictKey(key.hash, record.canonical);
-      }
-      key.payload_hash = PayloadHash(record.canonical);
-      memtable.keys().Prefetch(key.hash);
+      keys_.push_back(KeyOfRow(plan_.identity.scope, row, record.disposition, record.canonical));
+      memtable.keys().Prefetch(keys_.back().key);
     }
     Lsn lsn = frame.header.first_lsn;
-    for (const Key& key : keys_) {
-      if (memtable.keys().Find(key.hash).has_value()) {
+    for (const RowKey& key : keys_) {
+      if (memtable.keys().Find(key.key).has_value()) {
         return Status::Corruption(fmt::format("LSN {} repeats a key of the log", lsn.value));
       }
-      memtable.keys().Insert(key.hash, key.payload_hash, lsn);
+      memtable.keys().Insert(key.key, key.payload_hash, lsn);
       ++lsn.value;
     }
     return Status::Ok();
@@ -102,7 +92,7 @@ class Replayer {
   const RecoveryPlan& plan_;
   const OpenOptions& options_;
   ReplayResult result_;
-  std::vector<Key> keys_;
+  std::vector<RowKey> keys_;
 };
 
 }  // namespace

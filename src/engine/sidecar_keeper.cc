@@ -30,13 +30,8 @@ Result<std::vector<SidecarEntry>> KeysOfSegment(const SegmentReader& rows, Ident
     const RowView view = cursor.row();
     canonical.clear();
     EncodeRow(view, canonical);
-    SidecarEntry& entry = entries.emplace_back();
-    entry.key = IdHash(scope, view.account_id, view.event_id);
-    if (cursor.disposition() == Disposition::kQuarantined) {
-      entry.key = ConflictKey(entry.key, canonical);
-    }
-    entry.payload_hash = PayloadHash(canonical);
-    entry.row = row;
+    const RowKey key = KeyOfRow(scope, view, cursor.disposition(), canonical);
+    entries.push_back({key.key, key.payload_hash, row});
   }
   return entries;
 }

@@ -85,4 +85,11 @@ EventHash ConflictKey(const EventHash& id_hash, ByteSpan canonical) {
   return Finish(hasher);
 }
 
+RowKey KeyOfRow(IdentityScope scope, const RowView& row, Disposition disposition,
+                ByteSpan canonical) {
+  RowKey key{IdHash(scope, row.account_id, row.event_id), PayloadHash(canonical)};
+  if (disposition == Disposition::kQuarantined) key.key = ConflictKey(key.key, canonical);
+  return key;
+}
+
 }  // namespace tallystick

@@ -13,6 +13,7 @@
 
 #include "base/coding.h"
 #include "base/types.h"
+#include "model/row.h"
 #include "tallystick/options.h"
 
 namespace tallystick {
@@ -22,5 +23,14 @@ inline constexpr char kConflictKeyContext[] = "tallystick 2026-11-24 conflict ke
 EventHash IdHash(IdentityScope scope, std::string_view account_id, std::string_view event_id);
 uint64_t PayloadHash(ByteSpan canonical);
 EventHash ConflictKey(const EventHash& id_hash, ByteSpan canonical);
+
+// What key tables and sidecars keep of a stored row.
+struct RowKey {
+  EventHash key;  // id hash, or the conflict key of a quarantined row
+  uint64_t payload_hash = 0;
+};
+// `canonical`: the bytes of this row.
+RowKey KeyOfRow(IdentityScope scope, const RowView& row, Disposition disposition,
+                ByteSpan canonical);
 
 }  // namespace tallystick

@@ -129,10 +129,9 @@ class Verifier {
       Fault("LSN {} (event '{}'): is not in canonical form", at.lsn.value, row.event_id);
     }
     const bool quarantined = at.disposition == Disposition::kQuarantined;
-    EventHash key = IdHash(view_.scope, row.account_id, row.event_id);
-    if (quarantined) key = ConflictKey(key, encoded_);
-    keys_.push_back(key);
-    expected_.push_back({at.lsn, at.place, PayloadHash(encoded_)});
+    const RowKey key = KeyOfRow(view_.scope, row, at.disposition, encoded_);
+    keys_.push_back(key.key);
+    expected_.push_back({at.lsn, at.place, key.payload_hash});
     if (keys_.size() == kKeysAtOnce) TALLY_RETURN_IF_ERROR(CheckKeys());
     if (quarantined) {
       ++report_.conflicts;

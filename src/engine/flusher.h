@@ -40,10 +40,6 @@ class Flusher {
         governor_(governor) {}
 
   StepResult Step();
-  void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
-  void Wake() const {
-    if (wake_) wake_();
-  }
   // Called when a segment was installed. Set once, before the steps run.
   void SetOnInstalled(std::function<void()> on_installed) {
     on_installed_ = std::move(on_installed);
@@ -91,7 +87,6 @@ class Flusher {
   LogKeeper& keeper_;
   BlockCache& cache_;
   IoGovernor& governor_;
-  std::function<void()> wake_;
   std::function<void()> on_installed_;
 
   // Owned by the step.

@@ -78,12 +78,13 @@ Status LogKeeper::EstablishOnce() {
     SaveTornTail();
   }
   const Manifest next = TakeOver(manifests_.Newest(), pending_->writer->number());
-  if (TALLY_MUTANT("deleted_before_manifest")) DeleteAndCut(next.wal_files);
+  const std::vector<Ended> kept = KeptFiles(next.wal_files);
+  if (TALLY_MUTANT("deleted_before_manifest")) DeleteAndCut(kept);
   TALLY_RETURN_IF_ERROR(manifests_.Commit([&](Manifest& manifest) { manifest = next; }));
-  DeleteAndCut(next.wal_files);
+  DeleteAndCut(kept);
   {
     MutexLock lock(mutex_);
-    ended_ = KeptFiles(next.wal_files);
+    ended_ = kept;
     readings_.established = true;
     for (const Ended& ended : ended_) readings_.wal_bytes += ended.bytes;
   }
@@ -201,7 +202,7 @@ std::vector<LogKeeper::Ended> LogKeeper::KeptFiles(const std::vector<ListedWalFi
 }
 
 // Nothing here is needed any more; what cannot be removed now is an orphan next time.
-void LogKeeper::DeleteAndCut(const std::vector<ListedWalFile>& kept) {
+void LogKeeper::DeleteAndCut(const std::vector<Ended>& kept) {
   FileSystem& fs = env_.fs();
   auto remove = [&](const std::string& path) {
     Status status = fs.Remove(path);
@@ -212,18 +213,16 @@ void LogKeeper::DeleteAndCut(const std::vector<ListedWalFile>& kept) {
   };
   for (const WalFilePlan& file : plan_.wal.files) {
     const std::string path = JoinPath(layout_.wal_dir, WalFileName(file.listed.number));
-    const auto listed =
-        std::ranges::find(kept, file.listed.number, [](const auto& f) { return f.number; });
-    if (listed == kept.end()) {
+    const auto ended = std::ranges::find(kept, file.listed.number,
+                                         [](const Ended& one) { return one.file.number; });
+    if (ended == kept.end()) {
       remove(path);
       continue;
     }
     // Behind its end an ended file is never read: give the blocks back.
-    const bool moved = listed->end != file.last_frame;  // its last frame went to the new log
-    const uint64_t end = moved ? file.last_frame_offset : file.end_offset;
     auto opened = fs.Open(path, OpenMode::kReadWrite);
     if (opened.ok())
-      IgnoreError((*opened)->Truncate(end), "only saves space; tried again next time");
+      IgnoreError((*opened)->Truncate(ended->bytes), "only saves space; tried again next time");
   }
   for (const std::string& path : plan_.orphans) remove(path);
 }

@@ -94,7 +94,7 @@ class LogKeeper {
   void SaveTornTail();
   Manifest TakeOver(const Manifest& from, FileNumber new_file) const;
   std::vector<Ended> KeptFiles(const std::vector<ListedWalFile>& kept) const;
-  void DeleteAndCut(const std::vector<ListedWalFile>& kept);
+  void DeleteAndCut(const std::vector<Ended>& kept);
 
   Status PrepareSpare();
   Status ListSpare();

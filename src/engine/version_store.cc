@@ -62,20 +62,23 @@ void VersionStore::SealActive() {
   active_sealed_ = true;
 }
 
+size_t VersionStore::SealedSize() const {
+  const size_t all = version_->memtables.size();
+  return active_sealed_ || all == 0 ? all : all - 1;
+}
+
 uint32_t VersionStore::sealed_count() const {
   MutexLock lock(mutex_);
-  const MemtableList& memtables = version_->memtables;
-  const size_t sealed =
-      active_sealed_ || memtables.empty() ? memtables.size() : memtables.size() - 1;
+  const auto begin = version_->memtables.begin();
   return static_cast<uint32_t>(
-      std::count_if(memtables.begin(), memtables.begin() + static_cast<ptrdiff_t>(sealed),
+      std::count_if(begin, begin + static_cast<ptrdiff_t>(SealedSize()),
                     [](const auto& memtable) { return !memtable->empty(); }));
 }
 
 std::shared_ptr<const Memtable> VersionStore::OldestSealed() {
   MutexLock lock(mutex_);
   const MemtableList& memtables = version_->memtables;
-  const size_t sealed = active_sealed_ ? memtables.size() : memtables.size() - 1;
+  const size_t sealed = SealedSize();
   size_t first = 0;
   while (first < sealed && memtables[first]->empty()) ++first;
   if (first > 0) {

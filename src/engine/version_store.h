@@ -40,6 +40,7 @@ class VersionStore {
  private:
   void Publish(std::shared_ptr<const DataVersion> version) REQUIRES(mutex_);
   void ComputeCovered() REQUIRES(mutex_);
+  size_t SealedSize() const REQUIRES(mutex_);  // empty ones included
 
   mutable Mutex mutex_;
   std::shared_ptr<const DataVersion> version_ GUARDED_BY(mutex_);

@@ -189,8 +189,9 @@ Status Db::Impl::Open() {
       fmt::format("opened {} at LSN {}: {} segments, sidecars {} hit, {} missing, {} corrupt, {} "
                   "rebuilt, {} WAL frames and {} rows replayed in {} ms",
                   layout_.root, committer_->visible().value, versions_->Current()->segments.size(),
-                  recovery_.sidecars_hit, recovery_.sidecars_missing, recovery_.sidecars_corrupt, 0,
-                  recovery_.recovery_frames, recovery_.recovery_rows, recovery_.recovery_ms));
+                  recovery_.sidecars_hit, recovery_.sidecars_missing, recovery_.sidecars_corrupt,
+                  sidecars_->Read().rebuilt, recovery_.recovery_frames, recovery_.recovery_rows,
+                  recovery_.recovery_ms));
   Start();
   return Status::Ok();
 }

@@ -15,19 +15,20 @@ constexpr int64_t kDayMs = 24 * kHourMs;
 struct NamedColumn {
   std::string_view name;
   Field::Kind kind;
+  SegmentColumn column;  // that it is read from
 };
 
 constexpr NamedColumn kColumns[] = {
-    {"account_id", Field::Kind::kAccountId},
-    {"subscription_id", Field::Kind::kSubscriptionId},
-    {"product_id", Field::Kind::kProductId},
-    {"meter_id", Field::Kind::kMeterId},
-    {"model_id", Field::Kind::kModelId},
-    {"source", Field::Kind::kSource},
-    {"unit", Field::Kind::kUnit},
-    {"kind", Field::Kind::kKind},
-    {"hour_start_ms", Field::Kind::kHourStartMs},
-    {"day", Field::Kind::kDay},
+    {"account_id", Field::Kind::kAccountId, SegmentColumn::kAccountId},
+    {"subscription_id", Field::Kind::kSubscriptionId, SegmentColumn::kSubscriptionId},
+    {"product_id", Field::Kind::kProductId, SegmentColumn::kProductId},
+    {"meter_id", Field::Kind::kMeterId, SegmentColumn::kMeterId},
+    {"model_id", Field::Kind::kModelId, SegmentColumn::kModelId},
+    {"source", Field::Kind::kSource, SegmentColumn::kSource},
+    {"unit", Field::Kind::kUnit, SegmentColumn::kUnit},
+    {"kind", Field::Kind::kKind, SegmentColumn::kKind},
+    {"hour_start_ms", Field::Kind::kHourStartMs, SegmentColumn::kTimestamp},
+    {"day", Field::Kind::kDay, SegmentColumn::kTimestamp},
 };
 
 constexpr std::string_view kDimensionPrefix = "dimensions.";
@@ -99,30 +100,8 @@ int64_t BucketStartMs(const RowView& row, const Field& field) {
 }
 
 SegmentColumn ColumnOf(const Field& field) {
-  switch (field.kind) {
-    case Field::Kind::kAccountId:
-      return SegmentColumn::kAccountId;
-    case Field::Kind::kSubscriptionId:
-      return SegmentColumn::kSubscriptionId;
-    case Field::Kind::kProductId:
-      return SegmentColumn::kProductId;
-    case Field::Kind::kMeterId:
-      return SegmentColumn::kMeterId;
-    case Field::Kind::kModelId:
-      return SegmentColumn::kModelId;
-    case Field::Kind::kSource:
-      return SegmentColumn::kSource;
-    case Field::Kind::kUnit:
-      return SegmentColumn::kUnit;
-    case Field::Kind::kKind:
-      return SegmentColumn::kKind;
-    case Field::Kind::kHourStartMs:
-    case Field::Kind::kDay:
-      return SegmentColumn::kTimestamp;
-    case Field::Kind::kDimension:
-      return SegmentColumn::kDimensions;
-  }
-  TALLY_CHECK(false);
+  const auto named = std::ranges::find(kColumns, field.kind, &NamedColumn::kind);
+  return named != std::end(kColumns) ? named->column : SegmentColumn::kDimensions;
 }
 
 SegmentColumns RowFilter::Columns() const {

@@ -121,7 +121,7 @@ TEST_F(TraceTest, AFlushMakesRowsAndKeysDurableBeforeTheLogGoes) {
   Expect("flush");
   // Each of these lines left out, or the manifest moved before it, must be noticed.
   const std::vector<std::string> whole = Operations();
-  for (const std::string& needed : {"sync segments/", "syncdir segments"}) {
+  for (const std::string needed : {"sync segments/", "syncdir segments"}) {
     const auto at = std::ranges::find_if(
         whole, [&](const std::string& line) { return line.starts_with(needed); });
     ASSERT_NE(at, whole.end());

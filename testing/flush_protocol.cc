@@ -204,21 +204,12 @@ constexpr std::pair<Rule, std::string_view> kNames[] = {
     {Rule::kRebuiltNameNotSynced, "rebuilt_name_not_synced"},
 };
 
-constexpr auto kRules = [] {
-  std::array<Rule, std::size(kNames)> rules{};
-  for (size_t i = 0; i < rules.size(); ++i) rules[i] = kNames[i].first;
-  return rules;
-}();
+constexpr auto kRules = RulesOf(kNames);
 
 }  // namespace
 
 std::span<const BrokenFlushRule> AllBrokenFlushRules() { return kRules; }
 
-std::string_view BrokenFlushRuleName(BrokenFlushRule rule) {
-  for (const auto& [known, name] : kNames) {
-    if (known == rule) return name;
-  }
-  return "none";
-}
+std::string_view BrokenFlushRuleName(BrokenFlushRule rule) { return NameOfRule(kNames, rule); }
 
 }  // namespace tallystick

@@ -13,9 +13,8 @@
 //   F6  a rotten newest manifest, or a log that lost its end, is never passed over in silence
 // and two that cost time, not rows:
 //   F7  a sidecar that was installed is found by every recovery, unless it has rotted
-//   F8  ingest is refused for keys that nobody knows only where a sidecar was missing at the start
-//   or
-//       has rotted
+//   F8  ingest is refused for keys that nobody knows only where a sidecar was missing at the start,
+//       or has rotted
 //
 // docs/flush-protocol.md describes it. Thread rule: free functions without shared state.
 #pragma once

@@ -4,6 +4,7 @@
 #include <bit>
 
 #include "base/check.h"
+#include "testing/model_result.h"
 
 namespace tallystick::flush_protocol {
 
@@ -53,15 +54,7 @@ void RenameManifest(State& state, const Manifest& manifest) {
   state.manifests[state.manifest_count++] = manifest;
 }
 
-void SyncManifestDir(State& state) {
-  if (state.manifest_count == 2) return;
-  const Manifest superseded = state.manifests[state.manifest_count - 2];
-  const Manifest newest = state.Newest();
-  state.manifests = {};
-  state.manifests[0] = superseded;
-  state.manifests[1] = newest;
-  state.manifest_count = 2;
-}
+void SyncManifestDir(State& state) { SettleManifests(state); }
 
 namespace {
 

@@ -6,11 +6,11 @@
 // rebuilt by taking the same numbered steps again.
 //
 // A model offers
-//   State                                  plain bytes without padding: compared and hashed as
-//   bytes State Initial() const void ForEachSuccessor(const State&, const Emit<State>&) const
-//   always in the same order std::string Audit(const State&, std::string* last)               the
-//   broken invariant, or empty;
-//                                          `last`: what must happen in this state to show it
+//   State, plain bytes without padding: compared and hashed as bytes
+//   State Initial() const
+//   void ForEachSuccessor(const State&, const Emit<State>&) const, always in the same order
+//   std::string Audit(const State&, std::string* last): the broken invariant, or empty; `last` says
+//     what must happen in this state to show it
 //
 // Thread rule: free functions without shared state.
 #pragma once

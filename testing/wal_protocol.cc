@@ -177,21 +177,12 @@ constexpr std::pair<BrokenRule, std::string_view> kNames[] = {
     {BrokenRule::kLsnReused, "lsn_reused"},
 };
 
-constexpr auto kRules = [] {
-  std::array<BrokenRule, std::size(kNames)> rules{};
-  for (size_t i = 0; i < rules.size(); ++i) rules[i] = kNames[i].first;
-  return rules;
-}();
+constexpr auto kRules = RulesOf(kNames);
 
 }  // namespace
 
 std::span<const BrokenRule> AllBrokenRules() { return kRules; }
 
-std::string_view BrokenRuleName(BrokenRule rule) {
-  for (const auto& [known, name] : kNames) {
-    if (known == rule) return name;
-  }
-  return "none";
-}
+std::string_view BrokenRuleName(BrokenRule rule) { return NameOfRule(kNames, rule); }
 
 }  // namespace tallystick

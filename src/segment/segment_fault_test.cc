@@ -184,13 +184,7 @@ class SegmentForgery : public ::testing::Test {
   const SegmentFile& file() const { return reader_->file(); }
   // What the check makes of a content that its manifest stands behind.
   Status Check(const Bytes& content, uint64_t footer_checksum) {
-    segment_.SetContent(content);
-    segment_.cache().Erase(kSpec.number);
-    auto reader =
-        SegmentReader::Open(segment_.fs(), TestSegment::kPath,
-                            {kSpec.database_id, kSpec.number, footer_checksum}, segment_.cache());
-    if (!reader.ok()) return reader.status();
-    return CheckSegment(**reader, {}).status();
+    return segment_.CheckContent(content, footer_checksum);
   }
   // Of a byte of a block, changed and signed again.
   Status CheckForged(const BlockRef& ref, uint64_t at) {
@@ -300,13 +294,7 @@ class SegmentContradiction : public ::testing::Test {
     return CheckListed(content, checksum);
   }
   Status CheckListed(const Bytes& content, uint64_t footer_checksum) {
-    segment_.SetContent(content);
-    segment_.cache().Erase(kSpec.number);
-    auto reader =
-        SegmentReader::Open(segment_.fs(), TestSegment::kPath,
-                            {kSpec.database_id, kSpec.number, footer_checksum}, segment_.cache());
-    if (!reader.ok()) return reader.status();
-    return CheckSegment(**reader, {}).status();
+    return segment_.CheckContent(content, footer_checksum);
   }
   // The file with `payload` in the place of a block's, which has as many bytes.
   Status CheckWith(const BlockRef& ref, const Bytes& payload) {

@@ -252,16 +252,24 @@ class TestSegment {
     if (written.ok()) written_ = *written;
     return written;
   }
-  Result<std::unique_ptr<SegmentReader>> Open() {
+  Result<std::unique_ptr<SegmentReader>> Open() { return Open(written_.footer_checksum); }
+  // `footer_checksum`: what the manifest says.
+  Result<std::unique_ptr<SegmentReader>> Open(uint64_t footer_checksum) {
     cache_.Erase(spec_.number);
-    return SegmentReader::Open(fs_, kPath,
-                               {spec_.database_id, spec_.number, written_.footer_checksum}, cache_);
+    return SegmentReader::Open(fs_, kPath, {spec_.database_id, spec_.number, footer_checksum},
+                               cache_);
   }
   // What opening and checking make of the file.
-  Status OpenAndCheck() {
-    auto reader = Open();
+  Status OpenAndCheck() { return OpenAndCheck(written_.footer_checksum); }
+  Status OpenAndCheck(uint64_t footer_checksum) {
+    auto reader = Open(footer_checksum);
     if (!reader.ok()) return reader.status();
     return CheckSegment(**reader, {}).status();
+  }
+  // The same of another content.
+  Status CheckContent(ByteSpan content, uint64_t footer_checksum) {
+    SetContent(content);
+    return OpenAndCheck(footer_checksum);
   }
   Bytes Content() { return *fs_.Content(kPath); }
   void SetContent(ByteSpan content) { fs_.SetContent(kPath, content); }

@@ -41,7 +41,7 @@ MUTANTS = {
     "segment_dir_sync_dropped": ["crash_matrix_test", "trace_test"],
     "wal_freed_early": ["crash_matrix_test", "simulation_test"],
     "segment_removed_in_doubt": ["sidecar_faults_test", "simulation_test"],
-    "orphans_deleted_early": ["crash_matrix_test", "simulation_test"],
+    "orphans_deleted_early": ["sidecar_faults_test", "crash_matrix_test"],
     "sidecar_read_error_is_absent": ["sidecar_faults_test", "dedupe_test"],
     "foreign_page_believed": ["sidecar_faults_test", "dedupe_test"],
     "corrupt_sidecar_is_empty": ["sidecar_faults_test", "simulation_test"],

@@ -119,8 +119,9 @@ TEST(FlushFaultsTest, ASidecarThatCannotBeWrittenIsNotFatal) {
     EXPECT_GE(rig.status().segments, 1u);
     EXPECT_GE(rig.status().sidecar_write_failures, 1u);
     EXPECT_GE(rig.status().sidecars_unknown, 1u);
-    if (op != FaultOp::kOpen)
+    if (op != FaultOp::kOpen) {
       EXPECT_TRUE(rig.Files(".idx").empty()) << "the partial file is removed";
+    }
     // The key table answers for it meanwhile.
     EXPECT_TRUE(rig.machine.db().Ready().ok());
     auto again = rig.machine.Ingest({SmallEvent(0, 0, 1), SmallEvent(1, 1, 1)});
@@ -155,7 +156,9 @@ TEST(FlushFaultsTest, RowsThatCannotBeWrittenStayInMemoryUntilTheyCan) {
         rig.model.Sent(event);
         auto answer = rig.machine.Ingest(event);
         refused = answer.status();
-        if (answer.ok()) ASSERT_EQ(rig.model.Answered(event, *answer), "");
+        if (answer.ok()) {
+          ASSERT_EQ(rig.model.Answered(event, *answer), "");
+        }
       }
       EXPECT_EQ(refused.reason(), error == ENOSPC ? "no_space" : "memory_full");
       EXPECT_EQ(rig.machine.db().Ready().reason(), refused.reason());
@@ -288,7 +291,7 @@ TEST(SidecarDamageTest, AllSidecarsDeletedAtOnce) {
 TEST(SidecarDamageTest, ASidecarOfAnotherSegmentOrAnotherDatabaseOrAnOlderOne) {
   Rig other(SmallOptions(true), 8);
   MakeSegments(other);
-  for (const std::string& kind : {"segment", "database", "older"}) {
+  for (const std::string kind : {"segment", "database", "older"}) {
     Rig rig;
     MakeSegments(rig);
     const auto files = rig.Files(".idx");
@@ -372,12 +375,14 @@ TEST(SidecarDamageTest, DeletedWhileTheDatabaseIsOpenTheyAreStillRead) {
 TEST(SegmentDamageTest, AMissingOrForeignSegmentRefusesTheStart) {
   Rig other(SmallOptions(true), 8);
   MakeSegments(other);
-  for (const std::string& kind : {"missing", "cut", "garbled footer", "foreign", "another"}) {
+  for (const std::string kind : {"missing", "cut", "garbled footer", "foreign", "another"}) {
     Rig rig;
     MakeSegments(rig);
     const auto files = rig.Files(".seg");
     Bytes bytes = rig.Content(files[1]);
-    if (kind == "missing") ASSERT_TRUE(rig.machine.fs().Remove(files[1]).ok());
+    if (kind == "missing") {
+      ASSERT_TRUE(rig.machine.fs().Remove(files[1]).ok());
+    }
     if (kind == "cut") rig.Put(files[1], Bytes(bytes.begin(), bytes.end() - 1));
     if (kind == "garbled footer") {
       bytes[bytes.size() - 50] ^= std::byte{4};

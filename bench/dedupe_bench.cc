@@ -53,6 +53,7 @@ OpenOptions LoadOptions(const Settings& settings) {
       std::clamp<uint64_t>((rows * 215 + (1 << 20)) / 4096 * 4096, 32 << 20, 1 << 30);
   options.background_bytes_per_second = 0;
   options.memtables_max = options.key_tables_max = 2;
+  options.flush_on_close_ms_max = 600'000;  // the last rows are to have their sidecar too
   return options;
 }
 

@@ -9,6 +9,7 @@ find_package(spdlog REQUIRED)
 find_package(prometheus-cpp CONFIG REQUIRED COMPONENTS core)
 find_package(ZLIB REQUIRED)
 find_package(zstd REQUIRED)
+find_package(date REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
 # BLAKE3: Debian 12 has no C package of it; this is the official C source, as the Rust crate's Debian

@@ -66,6 +66,21 @@ void ExactSum::Add(const Quantity& quantity) {
 
 void ExactSum::Add(const ExactSum& other) { AddLimbs(limbs_, other.limbs_); }
 
+ExactSum ExactSum::Negated() const {
+  ExactSum negated = *this;
+  Negate(negated.limbs_);
+  return negated;
+}
+
+std::strong_ordering operator<=>(const ExactSum& a, const ExactSum& b) {
+  constexpr uint64_t kSign = uint64_t{1} << 63;  // turned over, signed order is unsigned order
+  for (size_t i = 4; i-- > 0;) {
+    const uint64_t flip = i == 3 ? kSign : 0;
+    if (a.limbs_[i] != b.limbs_[i]) return (a.limbs_[i] ^ flip) <=> (b.limbs_[i] ^ flip);
+  }
+  return std::strong_ordering::equal;
+}
+
 bool ExactSum::IsZero() const { return limbs_ == std::array<uint64_t, 4>{}; }
 
 std::string ExactSum::ToString() const {

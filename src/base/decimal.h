@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <string>
 
@@ -18,12 +19,14 @@ class ExactSum {
   void Add(const Quantity& quantity);
   void Add(const ExactSum& other);
   bool IsZero() const;
+  ExactSum Negated() const;
   std::string ToString() const;  // shortest exact form: "12.5", "-3", "0"
 
   const std::array<uint64_t, 4>& limbs() const { return limbs_; }  // least significant first
   static ExactSum FromLimbs(const std::array<uint64_t, 4>& limbs);
 
   friend bool operator==(const ExactSum&, const ExactSum&) = default;
+  friend std::strong_ordering operator<=>(const ExactSum& a, const ExactSum& b);  // by value
 
  private:
   std::array<uint64_t, 4> limbs_{};

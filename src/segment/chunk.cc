@@ -61,21 +61,32 @@ bool IntChunk::Parse(Decoder& decoder, uint32_t count, IntChunk* chunk) {
   return decoder.ok();
 }
 
-void IntChunk::Unpack(std::span<uint64_t> out) const {
+void IntChunk::Unpack(uint32_t begin, std::span<uint64_t> out) const {
+  const std::byte* data = bits_ == 0 ? nullptr : data_ + uint64_t{begin} * bits_ / 8;
   switch (bits_) {
     case 0:
       std::ranges::fill(out, base_);
       return;
     case 8:
-      return UnpackBytes<uint8_t>(data_, base_, out);
+      return UnpackBytes<uint8_t>(data, base_, out);
     case 16:
-      return UnpackBytes<uint16_t>(data_, base_, out);
+      return UnpackBytes<uint16_t>(data, base_, out);
     case 32:
-      return UnpackBytes<uint32_t>(data_, base_, out);
+      return UnpackBytes<uint32_t>(data, base_, out);
     case 64:
-      return UnpackBytes<uint64_t>(data_, base_, out);
+      return UnpackBytes<uint64_t>(data, base_, out);
     default:
-      for (size_t i = 0; i < out.size(); ++i) out[i] = Get(static_cast<uint32_t>(i));
+      break;
+  }
+  if (bits_ > 57) {
+    for (size_t i = 0; i < out.size(); ++i) out[i] = Get(begin + static_cast<uint32_t>(i));
+    return;
+  }
+  // A value and the bits before it in its first byte fit into one word.
+  uint64_t bit = uint64_t{begin} * bits_;
+  for (uint64_t& value : out) {
+    value = base_ + ((LoadFixed<uint64_t>(data_ + (bit >> 3)) >> (bit & 7)) & mask_);
+    bit += bits_;
   }
 }
 

@@ -42,10 +42,11 @@ class IntChunk {
     if (shift + bits_ > 64) delta |= std::to_integer<uint64_t>(at[8]) << (64 - shift);
     return base_ + (delta & mask_);
   }
-  // The first out.size() values. REQUIRES: out.size() <= count.
-  void Unpack(std::span<uint64_t> out) const;
+  // The out.size() values from `begin` on. REQUIRES: begin + out.size() <= count.
+  void Unpack(uint32_t begin, std::span<uint64_t> out) const;
   bool constant() const { return bits_ == 0; }
   uint64_t base() const { return base_; }
+  uint64_t bound() const { return base_ + mask_; }  // no value is above it, unless it wraps
 
  private:
   const std::byte* data_ = nullptr;
@@ -90,6 +91,11 @@ class QuantityChunk {
  public:
   static bool Parse(ByteSpan bytes, uint32_t count, QuantityChunk* chunk);
   Quantity Get(uint32_t i) const;  // without trailing zeros. REQUIRES: i < count.
+  // As it stands, not normalised.
+  Quantity Stored(uint32_t i) const { return {Mantissa(i), Scale(i)}; }
+  // Null: the mantissas are wider than 64 bits. Else they are Unbiased() values, at scale().
+  const IntChunk* narrow() const { return form_ == Form::kNarrow ? &narrow_ : nullptr; }
+  uint8_t scale() const { return scale_; }  // REQUIRES: narrow()
   // Calls add(Quantity) with quantities, not normalised, whose sum is that of the rows for which
   // counted(i): one for all of them where that is possible.
   template <typename Counted, typename Add>
@@ -178,7 +184,7 @@ template <typename Counted, typename Add>
 void QuantityChunk::ForSum(Counted&& counted, Add&& add) const {
   if (form_ != Form::kNarrow) {
     for (uint32_t i = 0; i < count_; ++i) {
-      if (counted(i)) add(Quantity{Mantissa(i), Scale(i)});
+      if (counted(i)) add(Stored(i));
     }
     return;
   }

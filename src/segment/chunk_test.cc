@@ -27,7 +27,7 @@ std::vector<uint64_t> RoundTrip(const std::vector<uint64_t>& values, size_t* byt
   EXPECT_TRUE(IntChunk::Parse(decoder, static_cast<uint32_t>(values.size()), &chunk));
   EXPECT_EQ(decoder.remaining(), 0u);
   std::vector<uint64_t> unpacked(values.size());
-  chunk.Unpack(unpacked);
+  chunk.Unpack(0, unpacked);
   for (uint32_t i = 0; i < values.size(); ++i) EXPECT_EQ(chunk.Get(i), unpacked[i]) << i;
   return unpacked;
 }

@@ -36,7 +36,7 @@ Status GroupChecker::ReadIntegers(SegmentColumn column, std::vector<uint64_t>* v
       return ColumnFault(column, "the chunk does not decode");
     }
   }
-  chunk.Unpack(*values);
+  chunk.Unpack(0, *values);
   const auto [min, max] = std::ranges::minmax(*values);
   if (min == zone.min && max == zone.max) return Status::Ok();
   return ColumnFault(column, "the zone is not that of the chunk");

@@ -315,7 +315,7 @@ class SegmentContradiction : public ::testing::Test {
     IntChunk chunk;
     EXPECT_TRUE(IntChunk::Parse(decoder, 8, &chunk));
     std::vector<uint64_t> values(8);
-    chunk.Unpack(values);
+    chunk.Unpack(0, values);
     std::swap(values[a], values[b]);
     Bytes swapped;
     AppendIntChunk(values, swapped);

@@ -1,0 +1,65 @@
+// A segment's rollup: for each account, and for all accounts together, the exact sum and the number
+// of its counted rows by product, meter, unit, model, source, kind and UTC hour. It is a pure
+// function of the segment: no watermark, no lag; a late event is simply in the segment that it
+// arrived in.
+//
+// Lines are kept only where they pay: those of an account if they are at most an eighth of its
+// counted rows, those of all accounts likewise. Whoever finds none reads the rows, and loses
+// little.
+//
+// Thread rule: values and free functions.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/decimal.h"
+#include "env/io_governor.h"
+#include "segment/segment_reader.h"
+
+namespace tallystick {
+
+inline constexpr int64_t kHourMs = 3'600'000;
+inline constexpr uint64_t kRowsPerLineMin = 8;
+
+// What the rows of a line have in common: codes of the segment's dictionaries (as in its chunks, so
+// model 0 is absent), the kind, the hour's start.
+struct RollupKey {
+  uint32_t product = 0;
+  uint32_t meter = 0;
+  uint32_t unit = 0;
+  uint32_t model = 0;
+  uint32_t source = 0;
+  uint32_t kind = 0;
+  int64_t hour_start_ms = 0;
+  friend auto operator<=>(const RollupKey&, const RollupKey&) = default;
+};
+
+struct RollupLine {
+  RollupKey key;
+  ExactSum sum;
+  uint64_t count = 0;
+  friend bool operator==(const RollupLine&, const RollupLine&) = default;
+};
+
+struct Rollup {
+  // Entry 0 is all accounts together, entry c + 1 the account with code c. The lines of entry e are
+  // starts[e] .. starts[e + 1] - 1, ascending by key; none where they would not pay.
+  std::vector<uint64_t> starts;
+  std::vector<RollupLine> lines;
+};
+
+// Adds up all rows of the segment; they are verified as they are read. Memory: some 100 bytes for
+// each line of the largest account and of all accounts together (at most an eighth of the rows).
+Result<Rollup> BuildRollup(const SegmentReader& segment);
+
+// Creates `path` (which must not exist), writes everything, syncs it; the caller syncs the
+// directory, and on an error removes the file. `governor` may be null.
+Status WriteRollup(FileSystem& fs, const std::string& path, const SegmentInfo& segment,
+                   const Rollup& rollup, IoGovernor* governor);
+
+std::string RollupFileName(FileNumber number);  // "000123.sum"
+
+}  // namespace tallystick

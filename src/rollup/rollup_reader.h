@@ -1,0 +1,108 @@
+// Reads a segment's rollup, N.sum. Opening reads the footer only and compares it with the segment;
+// blocks are read when they are needed, and verified before they are believed.
+//
+// Errors: kNotFound where there is no file; kCorruption and kIoError with file and offset.
+// Thread rule: RollupReader from any thread; RollupColumns belongs to one, its reader must outlive
+// it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "rollup/rollup.h"
+#include "rollup/rollup_format.h"
+#include "segment/block_cache.h"
+#include "segment/chunk.h"
+#include "segment/column_source.h"
+
+namespace tallystick {
+
+struct LineRange {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  bool empty() const { return begin == end; }
+};
+
+class RollupReader {
+ public:
+  static Result<std::unique_ptr<RollupReader>> Open(FileSystem& fs, const std::string& path,
+                                                    const SegmentInfo& segment, BlockCache& cache);
+  // Without a segment to compare with (inspect).
+  static Result<std::unique_ptr<RollupReader>> OpenAlone(FileSystem& fs, const std::string& path,
+                                                         BlockCache& cache);
+
+  const RollupFooter& footer() const { return footer_; }
+  const std::string& path() const { return file_->path(); }
+  uint64_t bytes() const { return bytes_; }
+  // Entry 0: of all accounts together; code + 1: of the account with this code of the segment's
+  // dictionary. Empty: its rows must be read. REQUIRES: entry < footer().entries.
+  Result<LineRange> LinesOf(uint64_t entry) const;
+  // The payload of block number `block`. REQUIRES: block < footer().blocks().
+  Result<BlockCache::Block> Block(uint64_t block) const;
+  Result<uint64_t> OffsetOf(uint64_t block) const;
+  Status CheckHeader() const;
+  Status Fault(uint64_t offset, std::string_view what) const;
+
+ private:
+  struct Index {
+    BlockCache::Block block;
+    IntChunk starts;
+    IntChunk offsets;
+  };
+
+  RollupReader(std::unique_ptr<File> file, uint64_t bytes, const RollupFooter& footer,
+               BlockCache& cache);
+  Result<Index> LoadIndex() const;
+  Result<Bytes> Read(const BlockRef& ref) const;
+
+  const std::unique_ptr<File> file_;
+  const uint64_t bytes_;
+  const RollupFooter footer_;
+  const uint64_t seed_;
+  BlockCache& cache_;
+};
+
+// Lines as columns; the timestamp is the start of the hour. There are no LSNs and no accounts.
+class RollupColumns final : public ColumnSource {
+ public:
+  explicit RollupColumns(const RollupReader& reader) : reader_(reader) {}
+
+  // Goes to lines begin..end-1 of a block, which are read.
+  // REQUIRES: begin < end <= lines of the block.
+  Status Enter(uint64_t block, uint32_t begin, uint32_t end);
+
+  uint32_t rows() const override { return rows_; }
+  ColumnZone zone(SegmentColumn column) const override;
+  Result<std::span<const uint64_t>> Integers(SegmentColumn column) override;
+  Result<QuantityColumn> Quantities() override;
+  Result<std::span<const uint64_t>> Counts() override { return std::span<const uint64_t>(counts_); }
+
+ private:
+  static constexpr std::array kColumns = {SegmentColumn::kProductId, SegmentColumn::kMeterId,
+                                          SegmentColumn::kUnit,      SegmentColumn::kModelId,
+                                          SegmentColumn::kSource,    SegmentColumn::kKind,
+                                          SegmentColumn::kTimestamp};
+  static size_t Place(SegmentColumn column);
+
+  const RollupReader& reader_;
+  uint32_t rows_ = 0;
+  std::array<std::vector<uint64_t>, kColumns.size()> integers_;
+  std::array<ColumnZone, kColumns.size()> zones_;
+  std::vector<uint64_t> counts_;
+  QuantityColumn quantities_;
+  std::vector<int64_t> mantissas_;
+  std::vector<ExactSum> wide_;
+};
+
+// Compares the whole file with what the segment's rows give: every line, every start. kCorruption
+// names the first difference. `rollup`: as BuildRollup made it.
+Status CheckRollup(const RollupReader& reader, const Rollup& rollup);
+
+// All lines of the file, in order, with the starts; verified.
+Result<Rollup> ReadRollup(const RollupReader& reader);
+
+}  // namespace tallystick

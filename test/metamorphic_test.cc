@@ -45,6 +45,7 @@ OpenOptions RandomOptions(SeededRandom& random) {
   options.memtables_max = static_cast<uint32_t>(1 + random.Below(4));
   options.memtable_age_ms_max = static_cast<uint32_t>(random.OneIn(2) ? 0 : 1 + random.Below(50));
   options.segment_group_rows = static_cast<uint32_t>(1 + random.Below(16));
+  options.rollup_rows_per_line_min = static_cast<uint32_t>(1 + random.Below(4));
   options.cache_bytes_max = random.OneIn(2) ? 0 : random.Below(1 << 20);
   options.dedupe_memory_bytes_max = random.OneIn(2) ? 0 : random.Below(1 << 20);
   options.flush_on_close_ms_max = random.OneIn(2) ? 0 : 5'000;
@@ -56,6 +57,7 @@ struct Transcript {
   std::string answers;
   std::string contents;
   std::string wrong;
+  uint64_t rolled_up = 0;  // events that queries were answered for from rollups
 };
 
 std::string AnswerText(const IngestResult& result) {
@@ -72,12 +74,8 @@ std::string QueryText(const Db& db, uint64_t seed) {
   const Lsn last = db.VisibleLsn();
   for (int i = 0; i < 6; ++i) {
     const Lsn lsn{random.Below(last.value + 1)};
-    UsageQuery query{.account_id = {},
-                     .from_ms = 0,
-                     .to_ms = INT64_MAX,
-                     .group_by = {},
-                     .filters = {},
-                     .as_of_lsn = lsn};
+    UsageQuery query{.from_ms = 0, .to_ms = INT64_MAX};
+    query.as_of_lsn = lsn;
     query.group_by = {Field::Parse("account_id"), Field::Parse(i % 2 == 0 ? "day" : "meter_id")};
     auto result = db.Aggregate(query);
     if (!result.ok()) return result.status().ToString();
@@ -121,6 +119,11 @@ Transcript RunUnder(const OpenOptions& options, const Requests& requests, uint64
     }
   }
   if (transcript.wrong.empty()) transcript.wrong = model.Learn(machine.db());
+  for (int i = 0; i < 12 && transcript.wrong.empty(); ++i) {
+    transcript.wrong = model.CheckQueries(machine.db(), {random.Below(model.learned().value + 1)},
+                                          random.Next64());
+  }
+  transcript.rolled_up = model.rolled_up();
   if (transcript.wrong.empty()) {
     transcript.contents = model.Digest() + QueryText(machine.db(), 7);
   }
@@ -134,7 +137,7 @@ TEST(MetamorphicTest, OptionsChangeNoAnswer) {
   if (ChosenEffort() == Effort::kSoak) histories = 2'000;
   if (ChosenEffort() == Effort::kQuick) histories = 20;
   constexpr uint64_t kRunsEach = 5;
-  uint64_t runs = 0, rows = 0;
+  uint64_t runs = 0, rows = 0, rolled_up = 0;
   for (uint64_t seed = one != 0 ? one : 1; seed <= (one != 0 ? one : histories); ++seed) {
     SeededRandom random(seed);
     const Requests requests = RandomRequests(random);
@@ -143,6 +146,7 @@ TEST(MetamorphicTest, OptionsChangeNoAnswer) {
       const OpenOptions options = RandomOptions(random);
       const Transcript transcript = RunUnder(options, requests, random.Next64());
       ++runs;
+      rolled_up += transcript.rolled_up;
       ASSERT_EQ(transcript.wrong, "") << "rerun: TALLY_SEED=" << seed << " metamorphic_test";
       if (run == 0) first = transcript;
       ASSERT_EQ(transcript.answers, first.answers)
@@ -153,7 +157,8 @@ TEST(MetamorphicTest, OptionsChangeNoAnswer) {
     }
   }
   EXPECT_GT(rows, runs);
-  ReportTried(fmt::format("metamorphic runs={} rows={}", runs, rows));
+  EXPECT_GT(rolled_up, runs);
+  ReportTried(fmt::format("metamorphic runs={} rows={} rolled_up={}", runs, rows, rolled_up));
 }
 
 }  // namespace

@@ -412,7 +412,7 @@ TEST(SegmentDamageTest, ABadSectorFailsWhatNeedsItAndNothingElse) {
     bytes[at] ^= std::byte{0x10};
     rig.Put(path, bytes);
     ASSERT_TRUE(rig.machine.Open().ok()) << "only the footer is read at the start";
-    UsageQuery query{.account_id = {}, .from_ms = 0, .to_ms = INT64_MAX};
+    UsageQuery query{.from_ms = 0, .to_ms = INT64_MAX, .path = ReadPath::kRows};
     query.group_by = {Field::Parse("meter_id")};
     const Db& db = rig.machine.db();
     const auto result = db.Aggregate(query);
@@ -444,7 +444,7 @@ TEST(SegmentDamageTest, AReadErrorFailsTheQueryOnly) {
   MakeSegments(rig);
   rig.Open();
   rig.faults->Set(Failing(FaultOp::kRead, ".seg", false));
-  const UsageQuery query{.account_id = {}, .from_ms = 0, .to_ms = INT64_MAX};
+  const UsageQuery query{.from_ms = 0, .to_ms = INT64_MAX, .path = ReadPath::kRows};
   const auto failed = rig.machine.db().Aggregate(query);
   ASSERT_FALSE(failed.ok());
   EXPECT_EQ(failed.status().code(), StatusCode::kIoError);

@@ -8,7 +8,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,7 +26,7 @@ namespace {
 
 struct Counts {
   uint64_t seeds = 0, requests = 0, rows = 0, reads = 0, crashes = 0, faults = 0, restarts = 0;
-  uint64_t flushes = 0, sidecars_damaged = 0;
+  uint64_t flushes = 0, sidecars_damaged = 0, rolled_up = 0, times_settled = 0;
 };
 Counts counts;
 
@@ -46,6 +48,7 @@ class Simulation {
     for (uint64_t i = 0; i < actions && wrong_.empty(); ++i) Act();
     if (wrong_.empty()) Finish();
     counts.rows += model_.rows_known();
+    counts.rolled_up += model_.rolled_up();
     return wrong_;
   }
 
@@ -60,6 +63,7 @@ class Simulation {
     options.memtables_max = static_cast<uint32_t>(1 + random_.Below(4));
     options.key_tables_max = options.memtables_max + static_cast<uint32_t>(random_.Below(6));
     options.segment_group_rows = static_cast<uint32_t>(1 + random_.Below(9));
+    options.rollup_rows_per_line_min = static_cast<uint32_t>(1 + random_.Below(3));
     if (random_.OneIn(3)) options.flush_on_close_ms_max = 0;
     if (random_.OneIn(3)) options.memtable_age_ms_max = 20 + random_.Below(200);
     if (random_.OneIn(4)) options.dedupe_memory_bytes_max = 0;  // no filter is loaded
@@ -71,7 +75,7 @@ class Simulation {
   }
 
   void Act() {
-    switch (random_.Below(24)) {
+    switch (random_.Below(25)) {
       case 0:
         return CrashSoon();
       case 1:
@@ -99,6 +103,8 @@ class Simulation {
       case 11:
         machine_.RunUntilIdle();
         return AfterSteps();
+      case 12:
+        return ReadAsOfATime();
       default:
         for (uint64_t i = 1 + random_.Below(3); i > 0 && machine_.is_open(); --i) Send();
         return RunSome();
@@ -149,6 +155,40 @@ class Simulation {
     if (wrong.empty()) wrong = model_.CheckQueries(machine_.db(), lsn, seed);
     if (machine_.crashed()) return Restart();  // in the middle of a read
     Note(wrong);
+  }
+
+  // Where the log takes a mark, the time has its LSN for ever, whatever is committed, crashes, or
+  // happens to the clock.
+  void ReadAsOfATime() {
+    if (!machine_.is_open()) return;
+    const int64_t now_us = machine_.clock().WallMicros();
+    const int64_t at_us =
+        now_us - static_cast<int64_t>(random_.OneIn(2) ? 0 : random_.Below(5'000'000));
+    auto settled = std::make_shared<std::optional<Status>>();
+    machine_.db().SettleTime(at_us, [settled](const Status& status) { *settled = status; });
+    machine_.RunUntilIdle();
+    if (machine_.crashed()) return Restart();
+    if (!settled->has_value() || !(*settled)->ok()) return;
+    faults_.Set(std::nullopt);
+    const auto lsn = machine_.db().LsnAt(at_us);
+    if (machine_.crashed()) return Restart();
+    if (!lsn.ok()) return Note("as of a settled time: " + lsn.status().ToString());
+    ++counts.times_settled;
+    settled_[at_us] = *lsn;
+    CheckSettledTimes();
+  }
+
+  void CheckSettledTimes() {
+    if (settled_.empty() || machine_.db().GetStatus().read_only) return;
+    for (const auto& [at_us, lsn] : settled_) {
+      const auto again = machine_.db().LsnAt(at_us);
+      if (machine_.crashed()) return Restart();
+      if (!again.ok()) return Note("as of a settled time: " + again.status().ToString());
+      if (*again != lsn) {
+        return Note(
+            fmt::format("as of {} us was LSN {}, and is now {}", at_us, lsn.value, again->value));
+      }
+    }
   }
 
   void SetFault() {
@@ -272,6 +312,7 @@ class Simulation {
     }
     if (wrong_.empty()) Resend();
     if (!wrong_.empty()) return;
+    CheckSettledTimes();
     counts.flushes += machine_.db().GetStatus().segments;
     auto verified = machine_.db().Verify({});
     if (!verified.ok()) return Note("verify: " + verified.status().ToString());
@@ -297,6 +338,7 @@ class Simulation {
   FaultFs faults_;
   ReferenceModel model_;
   uint64_t next_id_ = 0;
+  std::map<int64_t, Lsn> settled_;  // times that were said to have this LSN
   std::string wrong_;
 };
 
@@ -318,10 +360,13 @@ TEST(SimulationTest, RandomLivesKeepEveryPromise) {
   }
   ReportTried(
       fmt::format("simulation seeds={} requests={} rows={} reads={} faults={} crashes={} starts={} "
-                  "segments_at_the_end={} sidecars_damaged={}",
+                  "segments_at_the_end={} sidecars_damaged={} rolled_up={} times_settled={}",
                   counts.seeds, counts.requests, counts.rows, counts.reads, counts.faults,
-                  counts.crashes, counts.restarts, counts.flushes, counts.sidecars_damaged));
+                  counts.crashes, counts.restarts, counts.flushes, counts.sidecars_damaged,
+                  counts.rolled_up, counts.times_settled));
   EXPECT_GT(counts.rows, 0u);
+  EXPECT_GT(counts.rolled_up, 0u);
+  EXPECT_GT(counts.times_settled, 0u);
 }
 
 TEST(SimulationTest, TheSameSeedIsTheSameLife) {

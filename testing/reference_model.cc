@@ -1,10 +1,12 @@
 #include "testing/reference_model.h"
 
+#include <date/tz.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "base/decimal.h"
@@ -28,7 +30,27 @@ std::string Name(const Event& event) {
 
 int64_t Floor(int64_t value, int64_t unit) { return value - ((value % unit) + unit) % unit; }
 
-std::optional<std::string> FieldValue(const Event& event, const Field& field) {
+// Local midnights are walked, from two days before on, until the next one is too late.
+int64_t BucketStart(int64_t ms, Field::Kind kind, const std::string& time_zone) {
+  if (kind == Field::Kind::kHourStartMs) return Floor(ms, kHourMs);
+  const date::time_zone* zone = date::locate_zone(time_zone.empty() ? "Etc/UTC" : time_zone);
+  const auto day_of = [](int64_t at) {
+    return date::local_days(date::days(Floor(at, kDayMs) / kDayMs));
+  };
+  const auto instant = [&](date::local_days midnight) {
+    return std::chrono::milliseconds(
+               zone->to_sys(midnight, date::choose::earliest).time_since_epoch())
+        .count();
+  };
+  date::local_days day = day_of(ms) - date::days(2);
+  while (instant(day + date::days(1)) <= ms) day += date::days(1);
+  if (kind == Field::Kind::kDay) return instant(day);
+  const date::year_month_day date(day);
+  return instant(date::local_days(date.year() / date.month() / 1));
+}
+
+std::optional<std::string> FieldValue(const Event& event, const Field& field,
+                                      const std::string& time_zone = "") {
   switch (field.kind) {
     case Field::Kind::kAccountId:
       return event.account_id;
@@ -47,9 +69,9 @@ std::optional<std::string> FieldValue(const Event& event, const Field& field) {
     case Field::Kind::kKind:
       return std::string(EventKindName(event.kind));
     case Field::Kind::kHourStartMs:
-      return std::to_string(Floor(event.timestamp_ms, kHourMs));
     case Field::Kind::kDay:
-      return std::to_string(Floor(event.timestamp_ms, kDayMs));
+    case Field::Kind::kMonth:
+      return std::to_string(BucketStart(event.timestamp_ms, field.kind, time_zone));
     case Field::Kind::kDimension:
       for (const auto& [key, value] : event.dimensions) {
         if (key == field.dimension) return value;
@@ -69,21 +91,52 @@ bool Matches(const Event& event, const std::optional<std::string>& account, int6
   });
 }
 
+// What a metric is of an event: a number, or a text.
+struct MetricValue {
+  ExactSum number;
+  std::string text;
+  friend auto operator<=>(const MetricValue&, const MetricValue&) = default;
+};
+
 struct Sums {
   ExactSum by_kind[3];
   uint64_t count = 0;
+  std::vector<std::set<MetricValue>> values;  // by metric: the distinct ones
 
-  UsageLine Line(std::vector<std::string> keys) const {
+  ExactSum Net() const {
     ExactSum net;
     for (const ExactSum& sum : by_kind) net.Add(sum);
-    return {std::move(keys),       net.ToString(),        by_kind[0].ToString(),
-            by_kind[1].ToString(), by_kind[2].ToString(), count};
+    return net;
+  }
+
+  UsageLine Line(std::vector<std::string> keys, const std::vector<Metric>& metrics) const {
+    UsageLine line;
+    line.keys = std::move(keys);
+    line.quantity = Net().ToString();
+    line.usage = by_kind[0].ToString();
+    line.corrections = by_kind[1].ToString();
+    line.retractions = by_kind[2].ToString();
+    line.count = count;
+    for (size_t i = 0; i < metrics.size(); ++i) {
+      auto& text = line.metrics.emplace_back();
+      if (metrics[i].function == Metric::Function::kUnique) {
+        text = std::to_string(values[i].size());
+      } else if (!values[i].empty()) {
+        const bool min = metrics[i].function == Metric::Function::kMin;
+        const MetricValue& value = min ? *values[i].begin() : *values[i].rbegin();
+        text = metrics[i].of.has_value() ? value.text : value.number.ToString();
+      }
+    }
+    return line;
   }
 };
 
 std::string LineText(const UsageLine& line) {
-  return fmt::format("[{}] {} = {} {} {} of {}", fmt::join(line.keys, ","), line.quantity,
-                     line.usage, line.corrections, line.retractions, line.count);
+  std::string text =
+      fmt::format("[{}] {} = {} {} {} of {}", fmt::join(line.keys, ","), line.quantity, line.usage,
+                  line.corrections, line.retractions, line.count);
+  for (const auto& metric : line.metrics) text += ' ' + metric.value_or("none");
+  return text;
 }
 
 std::string LinesText(const std::vector<UsageLine>& lines) {
@@ -334,30 +387,67 @@ std::string ReferenceModel::CheckResent(std::span<const Event> events,
 
 std::vector<UsageLine> ReferenceModel::Aggregate(const UsageQuery& query, Lsn lsn) const {
   std::map<std::vector<std::string>, Sums> groups;
-  if (query.group_by.empty()) groups[{}] = {};
+  const auto group_of = [&](const std::vector<std::string>& keys) -> Sums& {
+    Sums& sums = groups[keys];
+    sums.values.resize(query.metrics.size());
+    return sums;
+  };
+  if (query.group_by.empty()) group_of({});
   for (uint64_t i = 1; i <= lsn.value; ++i) {
     if (rows_[i].quarantined) continue;
     const Event& event = events_->payloads[rows_[i].payload];
     if (!Matches(event, query.account_id, query.from_ms, query.to_ms, query.filters)) continue;
     std::vector<std::string> keys;
-    for (const Field& field : query.group_by) keys.push_back(FieldValue(event, field).value_or(""));
-    Sums& sums = groups[keys];
+    for (const Field& field : query.group_by) {
+      keys.push_back(FieldValue(event, field, query.time_zone).value_or(""));
+    }
+    Sums& sums = group_of(keys);
     sums.by_kind[static_cast<size_t>(event.kind)].Add(event.quantity);
     ++sums.count;
+    for (size_t m = 0; m < query.metrics.size(); ++m) {
+      MetricValue value;
+      if (query.metrics[m].of.has_value()) {
+        const auto text = FieldValue(event, *query.metrics[m].of);
+        if (!text.has_value()) continue;
+        value.text = *text;
+      } else {
+        value.number.Add(event.quantity);
+      }
+      sums.values[m].insert(std::move(value));
+    }
+  }
+  std::vector<std::pair<std::vector<std::string>, const Sums*>> sorted;
+  for (const auto& [keys, sums] : groups) sorted.emplace_back(keys, &sums);
+  // Only the orders that CheckQueries draws: by quantity, or by keys.
+  if (!query.order.empty()) {
+    std::ranges::stable_sort(sorted, [&](const auto& a, const auto& b) {
+      return query.order[0].descending ? a.second->Net() > b.second->Net()
+                                       : a.second->Net() < b.second->Net();
+    });
+  }
+  if (query.group_limit.has_value() && sorted.size() > *query.group_limit) {
+    sorted.resize(*query.group_limit);
   }
   std::vector<UsageLine> lines;
-  for (const auto& [keys, sums] : groups) lines.push_back(sums.Line(keys));
+  for (const auto& [keys, sums] : sorted) lines.push_back(sums->Line(keys, query.metrics));
   return lines;
 }
 
-std::string ReferenceModel::CheckAggregate(const Db& db, const UsageQuery& query, Lsn lsn) const {
-  auto result = db.Aggregate(query);
-  if (!result.ok()) return "aggregate: " + result.status().ToString();
-  if (result->lsn != lsn) return "aggregate: another LSN than asked for";
+std::string ReferenceModel::CheckAggregate(const Db& db, UsageQuery query, Lsn lsn) const {
   const std::string want = LinesText(Aggregate(query, lsn));
-  const std::string got = LinesText(result->lines);
-  return want == got ? ""
-                     : fmt::format("aggregate at LSN {}: want {} got {}", lsn.value, want, got);
+  for (const ReadPath path : {ReadPath::kAuto, ReadPath::kRows, ReadPath::kEachRow}) {
+    query.path = path;
+    auto result = db.Aggregate(query);
+    if (!result.ok()) return "aggregate: " + result.status().ToString();
+    if (result->lsn != lsn) return "aggregate: another LSN than asked for";
+    *rolled_up_ += result->rows.rollups;
+    const std::string got = LinesText(result->lines);
+    if (want != got) {
+      return fmt::format("aggregate at LSN {} by path {}: want {} got {}", lsn.value,
+                         static_cast<int>(path), want, got);
+    }
+  }
+  return "";
 }
 
 std::string ReferenceModel::CheckEvents(const Db& db, const EventsQuery& query, Lsn lsn) const {
@@ -427,10 +517,17 @@ std::string ReferenceModel::CheckConflicts(const Db& db, const ConflictsQuery& q
 }
 
 std::string ReferenceModel::CheckQueries(const Db& db, Lsn lsn, uint64_t seed) const {
-  static const Field kFields[] = {Field::Parse("account_id"), Field::Parse("product_id"),
-                                  Field::Parse("meter_id"),   Field::Parse("model_id"),
-                                  Field::Parse("source"),     Field::Parse("kind"),
-                                  Field::Parse("day"),        Field::Parse("dimensions.region")};
+  static const std::vector<Field> kFields = [] {
+    std::vector<Field> fields;
+    for (const char* name :
+         {"account_id", "product_id", "meter_id", "model_id", "source", "kind", "unit",
+          "subscription_id", "hour_start_ms", "day", "month", "dimensions.region"}) {
+      fields.push_back(Field::Parse(name));
+    }
+    return fields;
+  }();
+  // With daylight saving, half hours, and a clock that goes back over midnight.
+  static const char* const kZones[] = {"", "Europe/Berlin", "Asia/Kolkata", "America/St_Johns"};
   Choice choice(seed);
   lsn = std::min(lsn, db.VisibleLsn());
   const auto& payloads = events_->payloads;
@@ -443,20 +540,79 @@ std::string ReferenceModel::CheckQueries(const Db& db, Lsn lsn, uint64_t seed) c
     if (choice.Below(3) > 0) account = some.account_id;
     if (choice.Below(2) > 0) from = some.timestamp_ms;
     if (choice.Below(2) > 0) to = other.timestamp_ms;
+    switch (choice.Below(8)) {
+      case 0:  // whole hours
+        from = Floor(from, kHourMs);
+        if (to < INT64_MAX) to = Floor(to, kHourMs) + kHourMs;
+        break;
+      case 1:  // one millisecond
+        from = some.timestamp_ms;
+        to = from + 1;
+        break;
+      case 2:
+        from = Floor(some.timestamp_ms, kDayMs);
+        to = from + 31 * kDayMs;
+        break;
+      default:
+        break;
+    }
     if (choice.Below(3) == 0) filters.push_back({Field::Parse("meter_id"), {other.meter_id}});
+    if (choice.Below(6) == 0) filters.push_back({Field::Parse("kind"), {"Usage", "Retraction"}});
+    if (choice.Below(6) == 0 && !other.dimensions.empty()) {
+      const auto& [name, value] = other.dimensions[0];
+      filters.push_back({Field::Parse("dimensions." + name), {value, "elsewhere"}});
+    }
     if (auto wrong = CheckEvent(db, static_cast<Payload>(choice.Below(payloads.size())), lsn);
         !wrong.empty()) {
       return wrong;
     }
   }
-  UsageQuery usage{account, from, std::max(from, to), {}, filters, lsn};
-  for (uint64_t i = choice.Below(3); i > 0; --i) usage.group_by.push_back(kFields[choice.Below(8)]);
+  to = std::max(from, to);
+  UsageQuery usage{.account_id = account, .from_ms = from, .to_ms = to};
+  usage.filters = filters;
+  usage.as_of_lsn = lsn;
+  usage.time_zone = kZones[choice.Below(std::size(kZones))];
+  for (uint64_t i = choice.Below(4); i > 0; --i) {
+    usage.group_by.push_back(kFields[choice.Below(kFields.size())]);
+  }
+  using Function = Metric::Function;
+  if (choice.Below(3) == 0) {
+    usage.metrics.push_back({choice.Below(2) == 0 ? Function::kMin : Function::kMax, {}});
+  }
+  if (choice.Below(3) == 0) {
+    constexpr Function kFunctions[] = {Function::kMin, Function::kMax, Function::kUnique};
+    const Field& of = kFields[choice.Below(8)];  // none of the buckets
+    usage.metrics.push_back({kFunctions[choice.Below(3)], of});
+  }
+  if (choice.Below(4) == 0) {
+    usage.order.push_back({GroupOrder::By::kQuantity, 0, choice.Below(2) == 0});
+    usage.group_limit = choice.Below(5);
+  }
   if (auto wrong = CheckAggregate(db, usage, lsn); !wrong.empty()) return wrong;
-  if (auto wrong = CheckEvents(db, {account, from, std::max(from, to), filters, lsn, ""}, lsn);
+  if (auto wrong = CheckEvents(db, {account, from, to, filters, lsn, "", nullptr}, lsn);
       !wrong.empty()) {
     return wrong;
   }
+  if (auto wrong = CheckAccounts(db, lsn); !wrong.empty()) return wrong;
   return CheckConflicts(db, {account, {}, "", lsn}, lsn);
+}
+
+std::string ReferenceModel::CheckAccounts(const Db& db, Lsn lsn) const {
+  std::set<std::string> want;
+  for (uint64_t i = 1; i <= lsn.value; ++i) {
+    if (!rows_[i].quarantined) want.insert(events_->payloads[rows_[i].payload].account_id);
+  }
+  std::set<std::string> got;
+  AccountsQuery query{.prefix = "", .limit = 1, .cursor = "", .as_of_lsn = lsn};
+  do {
+    auto page = db.ListAccounts(query);
+    if (!page.ok()) return "accounts: " + page.status().ToString();
+    for (const std::string& account : page->account_ids) {
+      if (!got.insert(account).second) return "accounts: " + account + " is there twice";
+    }
+    query.cursor = page->next_cursor;
+  } while (!query.cursor.empty());
+  return want == got ? "" : fmt::format("accounts: want {} got {}", want.size(), got.size());
 }
 
 }  // namespace tallystick

@@ -55,6 +55,8 @@ class ReferenceModel {
   // What the engine must answer, `lsn` and rows left out. REQUIRES: lsn <= learned().
   std::vector<UsageLine> Aggregate(const UsageQuery& query, Lsn lsn) const;
 
+  // Events that CheckQueries was answered for from rollups: a test of reading must have had some.
+  uint64_t rolled_up() const { return *rolled_up_; }
   Lsn learned() const { return learned_; }  // all rows up to it were read
   Lsn said() const { return said_; }        // the highest LSN ever named
   uint64_t rows_known() const;
@@ -84,7 +86,8 @@ class ReferenceModel {
   std::string CheckEvents(const Db& db, const EventsQuery& query, Lsn lsn) const;
   std::string CheckEvent(const Db& db, Payload payload, Lsn lsn) const;
   std::string CheckConflicts(const Db& db, const ConflictsQuery& query, Lsn lsn) const;
-  std::string CheckAggregate(const Db& db, const UsageQuery& query, Lsn lsn) const;
+  std::string CheckAggregate(const Db& db, UsageQuery query, Lsn lsn) const;
+  std::string CheckAccounts(const Db& db, Lsn lsn) const;
 
   std::shared_ptr<Events> events_;
   std::vector<Row> rows_;              // by LSN; [0] unused
@@ -98,6 +101,7 @@ class ReferenceModel {
   std::vector<Unplaced> unplaced_;  // said to be stored, at an LSN that was not said
   Lsn said_;
   Lsn learned_;
+  std::shared_ptr<uint64_t> rolled_up_ = std::make_shared<uint64_t>(0);  // shared by all copies
 };
 
 }  // namespace tallystick

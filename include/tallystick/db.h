@@ -70,6 +70,12 @@ struct DbStatus {
   uint64_t sidecars_rebuilt = 0;
   uint64_t sidecars_unknown = 0;  // now: ingest is refused until they are rebuilt
   uint64_t sidecar_write_failures = 0;
+  uint64_t rollups = 0;  // segments with one; where it would save little there is none
+  uint64_t rollup_lines = 0;
+  uint64_t rollup_bytes = 0;
+  uint64_t rollups_corrupt = 0;  // at open and since
+  uint64_t rollups_rebuilt = 0;
+  uint64_t rollup_write_failures = 0;
   uint64_t filter_bytes = 0;  // in memory
   uint64_t filters_loaded = 0;
   uint64_t flushes = 0;
@@ -95,6 +101,7 @@ struct VerifyReport {
   uint64_t rows = 0;
   uint64_t accounts = 0;
   uint64_t conflicts = 0;
+  uint64_t rollup_lines = 0;  // recomputed from their rows
   Lsn lsn;
   std::vector<std::string> faults;  // empty: everything agrees
 };
@@ -121,6 +128,9 @@ class Db {
   void IngestAsync(Batch batch, IngestDone done, const IngestOptions& options = {});
 
   Result<UsageResult> Aggregate(const UsageQuery& query) const;
+  // Every path's answer at one LSN, compared line by line. `path` and `explain` are ignored.
+  Result<PathComparison> ComparePaths(const UsageQuery& query) const;
+  Result<AccountsPage> ListAccounts(const AccountsQuery& query) const;
   Result<EventStream> ListEvents(const EventsQuery& query) const;
   // With identity scope kAccount, `account_id` is required (kInvalidArgument
   // `account_id_required`). kNotFound `event_not_found`.
@@ -129,6 +139,14 @@ class Db {
   Result<ConflictsPage> ListConflicts(const ConflictsQuery& query) const;
 
   Lsn VisibleLsn() const;
+  // The last row committed at or before this time, for as_of_lsn: the same time gives the same LSN
+  // for ever. Where nothing later is durable yet, that is made so first, by an empty frame in the
+  // log; blocks until then. kInvalidArgument `as_of_in_future`; kUnavailable where the log takes
+  // nothing (log_poisoned, no_space, ...).
+  Result<Lsn> LsnAt(int64_t epoch_us) const;
+  // What LsnAt waits for: `done` is called once (from the committer, or within the call) when the
+  // answer for this time can no longer change, or with the error; it must not block.
+  void SettleTime(int64_t epoch_us, std::function<void(Status)> done) const;
   DbStatus GetStatus() const;
   // ok if ingest would be taken now; cheap.
   Status Ready() const;

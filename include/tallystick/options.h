@@ -69,14 +69,19 @@ struct OpenOptions {
   uint64_t dedupe_memory_bytes_max = 4ull << 30;  // of sidecar filters; the rest is read from disk
   uint32_t runs_max = 0;  // live segments; from then on 503 compaction_behind. 0 = no limit
 
+  // Of one read: longer, or more, is refused (kUnavailable). 0 = no limit.
+  uint64_t query_ms_max = 60'000;
+  uint64_t query_memory_bytes_max = 1ull << 30;
+
   // Sizes that tests make small. A batch is bounded by batch_bytes_max (encoded); one must fit into
   // a frame, and a frame into a WAL file: Validate() checks it.
   uint64_t wal_file_bytes = kWalFileBytes;  // multiple of 4 KiB
   uint32_t memtable_rows_max = 314'000;     // rows of one WAL file
   uint32_t batch_events_max = 65'536;
   uint32_t batch_bytes_max = kBatchBytesMax;
-  uint32_t segment_group_rows = 8192;  // rows of a row group; 1..65,536
-  bool wal_direct_io = true;           // O_DIRECT|O_DSYNC where the file system takes it
+  uint32_t segment_group_rows = 8192;     // rows of a row group; 1..65,536
+  uint32_t rollup_rows_per_line_min = 8;  // a rollup's lines pay from here on; 1..1,000,000
+  bool wal_direct_io = true;              // O_DIRECT|O_DSYNC where the file system takes it
 
   Status Validate() const;
 };

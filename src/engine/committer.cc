@@ -147,6 +147,18 @@ void Committer::SetRefusal(const Status& status) {
   refusal_ = status;
 }
 
+void Committer::SettleTime(int64_t at_us, std::function<void(Status)> done) {
+  {
+    MutexLock lock(mutex_);
+    if (!closed_) {
+      times_.push_back({at_us, std::move(done)});
+      done = nullptr;
+    }
+  }
+  if (done) return done(Status::FailedPrecondition("closed", "the database is closed"));
+  if (wake_) wake_();
+}
+
 // --- the step ---
 
 StepResult Committer::Step() {
@@ -154,8 +166,10 @@ StepResult Committer::Step() {
     stuck_ = false;
     SetRefusal(Status::Ok());
   }
+  SettleTimes();
   if (poisoned()) {
     FailQueue(Ready());
+    FailTimes(Ready());
     return TALLY_MUTANT("mark_after_poison") ? WriteMarkIfIdle() : StepResult::Wait();
   }
   if (log_ == nullptr && !TakeLog()) {
@@ -163,6 +177,7 @@ StepResult Committer::Step() {
     SetRefusal(status.ok() ? Status::Unavailable("log_unavailable", "the log is being prepared")
                            : status);
     FailQueue(Ready());
+    FailTimes(Ready());
     return StepResult::Wait();
   }
   DropKeyTables();
@@ -206,8 +221,51 @@ bool Committer::TakeLog() {
   // The last frame stands in it, durable: its rows may be served.
   visible_lsn_.store(position_.next_lsn.value - 1, std::memory_order_release);
   has_log_.store(true, std::memory_order_release);
+  settled_us_.store(position_.commit_time_after_us, std::memory_order_release);
   SetRefusal(Status::Ok());
   return true;
+}
+
+// Nothing is in flight between two groups, so whatever is stamped later is stamped after the newest
+// frame. A time behind that needs a mark, which a restart goes on from too.
+void Committer::SettleTimes() {
+  std::vector<TimeToSettle> times;
+  {
+    MutexLock lock(mutex_);
+    times.swap(times_);
+  }
+  for (TimeToSettle& time : times) {
+    if (time.at_us <= settled_us()) {
+      time.done(Status::Ok());
+      continue;
+    }
+    const int64_t now_us = env_.clock().WallMicros();
+    if (time.at_us > std::max(now_us, position_.commit_time_after_us)) {
+      time.done(Status::InvalidArgument(
+          "as_of_in_future",
+          fmt::format("as_of is {} us after 1970, now is {}", time.at_us, now_us)));
+      continue;
+    }
+    const bool room =
+        log_ != nullptr && !poisoned() && (log_->writer->FitsMark() || SealActiveFile());
+    if (!room) {  // the keeper wakes us when there is a log, or says why there will be none
+      MutexLock lock(mutex_);
+      times_.push_back(std::move(time));
+      continue;
+    }
+    const Status status = TALLY_MUTANT("as_of_not_settled") ? Status::Ok() : WriteMark();
+    time.done(status);
+  }
+  if (log_ != nullptr && !keeper_.SpareStatus().ok()) FailTimes(keeper_.SpareStatus());
+}
+
+void Committer::FailTimes(const Status& status) {
+  std::vector<TimeToSettle> failed;
+  {
+    MutexLock lock(mutex_);
+    failed.swap(times_);
+  }
+  for (const TimeToSettle& time : failed) time.done(status);
 }
 
 // Goes over to the spare where the active file or memtable has no room.
@@ -505,14 +563,25 @@ StepResult Committer::WriteMarkIfIdle() {
   const int64_t due = frame_done_us_ + static_cast<int64_t>(options_.mark_idle_ms) * 1000;
   if (env_.clock().MonotonicMicros() < due) return StepResult::WaitUntil(due);
   if (!log_->writer->FitsMark()) return StepResult::Wait();  // its last frame is the mark's reserve
+  IgnoreError(WriteMark(), "it is the refusal of whatever comes next");
+  return StepResult::Wait();
+}
+
+Status Committer::WriteMark() {
   frame_.Clear();
   write_started_us_ = env_.clock().MonotonicMicros();
-  if (Status status = WriteFrame(FrameType::kMark, 0); !status.ok()) SetRefusal(status);
-  return StepResult::Wait();
+  const Status status = WriteFrame(FrameType::kMark, 0);
+  if (!status.ok()) {
+    SetRefusal(status);
+    return status;
+  }
+  settled_us_.store(position_.commit_time_after_us, std::memory_order_release);
+  return status;
 }
 
 void Committer::Publish(const Group& group) {
   visible_lsn_.store(group.first_lsn.value + group.rows - 1, std::memory_order_release);
+  settled_us_.store(position_.commit_time_after_us, std::memory_order_release);
 }
 
 void Committer::Answer(Group& group) {
@@ -566,6 +635,7 @@ void Committer::StopTaking() {
 void Committer::Finish() {
   FailQueue(
       Status::FailedPrecondition("closed", "the database was closed before this was committed"));
+  FailTimes(Status::FailedPrecondition("closed", "the database was closed"));
   frame_done_us_ = INT64_MIN / 2;  // the mark is due now
   if (log_ != nullptr && !poisoned()) WriteMarkIfIdle();
 }

@@ -72,6 +72,13 @@ class Committer {
   Lsn dropped_lsn() const { return {dropped_lsn_.load(std::memory_order_acquire)}; }
   uint32_t key_tables() const { return key_tables_.load(std::memory_order_relaxed); }
 
+  // Calls `done` from a step, once no row can get a stamp at or before `at_us` any more: where the
+  // newest frame is older, a mark is written. kInvalidArgument `as_of_in_future`, or why the log
+  // takes nothing.
+  void SettleTime(int64_t at_us, std::function<void(Status)> done);
+  // All rows with a stamp at or before this are visible, and no other will get one.
+  int64_t settled_us() const { return settled_us_.load(std::memory_order_acquire); }
+
   // ok, or the status that a request would be refused with now.
   Status Ready() const;
 
@@ -137,6 +144,9 @@ class Committer {
   void FailQueue(const Status& status);
   void SetRefusal(const Status& status);
   StepResult WriteMarkIfIdle();
+  Status WriteMark();
+  void SettleTimes();
+  void FailTimes(const Status& status);
   int64_t NextCommitTime();
 
   Env& env_;
@@ -166,8 +176,15 @@ class Committer {
   std::atomic<uint64_t> visible_lsn_;
   std::atomic<bool> has_log_ = false;
   std::atomic<int64_t> newest_commit_us_;
+  std::atomic<int64_t> settled_us_ = INT64_MIN;
+
+  struct TimeToSettle {
+    int64_t at_us = 0;
+    std::function<void(Status)> done;
+  };
 
   mutable Mutex mutex_;
+  std::vector<TimeToSettle> times_ GUARDED_BY(mutex_);
   std::deque<Request> queue_ GUARDED_BY(mutex_);
   uint64_t queue_bytes_ GUARDED_BY(mutex_) = 0;  // of queue_
   // Of everything that was admitted and is not taken into a group yet.

@@ -31,7 +31,9 @@
 #include "engine/version_store.h"
 #include "env/env.h"
 #include "env/io_governor.h"
+#include "query/accounts.h"
 #include "query/aggregate.h"
+#include "query/commit_time.h"
 #include "query/conflicts.h"
 #include "query/events.h"
 #include "query/lookup.h"
@@ -51,6 +53,8 @@ class Db::Impl {
   Status Open();
   Status Close();
   View TakeView() const;
+  QueryContext NewContext(const Cancelled& cancelled) const;
+  Result<Lsn> LsnAt(int64_t epoch_us) const;
   DbStatus GetStatus() const;
 
   Env& env_;
@@ -197,6 +201,11 @@ Status Db::Impl::Open() {
 }
 
 void Db::Impl::NoteSidecars(const RecoveryPlan& plan) {
+  for (const Status& fault : plan.segments.rollup_status) {
+    if (fault.ok()) continue;
+    if (fault.code() != StatusCode::kNotFound) ++recovery_.rollups_corrupt;
+    Log(LogLevel::kWarning, "a rollup is rebuilt from its segment: " + fault.ToString());
+  }
   for (const Status& fault : plan.segments.sidecar_status) {
     if (fault.ok()) {
       ++recovery_.sidecars_hit;
@@ -222,7 +231,7 @@ void Db::Impl::MakeComponents(RecoveryPlan plan, ReplayResult replay) {
   flusher_ = std::make_unique<Flusher>(env_, layout_, options_, identity_, *manifests_, *versions_,
                                        *keeper_, cache_, governor_);
   sidecars_ = std::make_unique<SidecarKeeper>(env_, layout_, options_, identity_.scope, *versions_,
-                                              governor_);
+                                              cache_, governor_);
 }
 
 // Whether there may be another memtable.
@@ -290,6 +299,32 @@ View Db::Impl::TakeView() const {
   return view;
 }
 
+QueryContext Db::Impl::NewContext(const Cancelled& cancelled) const {
+  QueryContext context(env_.clock(), options_.query_ms_max, options_.query_memory_bytes_max,
+                       cancelled);
+  context.on_bad_rollup = [this](const LiveSegment&, const Status& status) {
+    sidecars_->ReportBadRollup(status);
+  };
+  return context;
+}
+
+Result<Lsn> Db::Impl::LsnAt(int64_t epoch_us) const {
+  if (committer_->settled_us() < epoch_us) {
+    Mutex mutex;
+    CondVar settled;
+    std::optional<Status> answer;
+    committer_->SettleTime(epoch_us, [&](const Status& status) {
+      MutexLock lock(mutex);
+      answer = status;
+      settled.NotifyOne();
+    });
+    MutexLock lock(mutex);
+    while (!answer.has_value()) settled.Wait(mutex);
+    TALLY_RETURN_IF_ERROR(*answer);
+  }
+  return LastCommittedAt(TakeView(), epoch_us);
+}
+
 Status Db::Impl::Ready() const {
   TALLY_RETURN_IF_ERROR(committer_->Ready());
   const auto version = versions_->Current();
@@ -344,6 +379,13 @@ DbStatus Db::Impl::GetStatus() const {
       status.filters_loaded += sidecar->filter_loaded() ? 1 : 0;
     }
   }
+  for (const auto& segment : version->segments) {
+    const auto rollup = segment->rollup();
+    if (rollup == nullptr) continue;
+    ++status.rollups;
+    status.rollup_lines += rollup->footer().lines;
+    status.rollup_bytes += rollup->bytes();
+  }
   for (const auto& memtable : version->memtables) status.memory_bytes += memtable->bytes();
   status.segments = version->segments.size();
   status.memtables = version->memtables.size();
@@ -352,10 +394,13 @@ DbStatus Db::Impl::GetStatus() const {
   const SidecarKeeper::Readings sidecars = sidecars_->Read();
   status.sidecars_corrupt += sidecars.corrupt;
   status.sidecars_rebuilt = sidecars.rebuilt;
+  status.rollups_corrupt += sidecars.rollups_corrupt;
+  status.rollups_rebuilt = sidecars.rollups_rebuilt;
   const Flusher::Readings flush = flusher_->Read();
   status.flushes = flush.flushes;
   status.flush_failures = flush.failures;
   status.sidecar_write_failures = flush.sidecar_failures;
+  status.rollup_write_failures = flush.rollup_failures;
   status.flush = flush.status;
   status.probe_pages = prober_->queued_in_all();
   const Committer::Readings commit = committer_->Read();
@@ -461,11 +506,28 @@ Result<IngestResult> Db::Ingest(Batch batch, const IngestOptions& options) {
 }
 
 Result<UsageResult> Db::Aggregate(const UsageQuery& query) const {
-  return tallystick::Aggregate(impl_->TakeView(), query);
+  QueryContext context = impl_->NewContext(query.cancelled);
+  return tallystick::Aggregate(impl_->TakeView(), query, context);
+}
+
+Result<PathComparison> Db::ComparePaths(const UsageQuery& query) const {
+  QueryContext context = impl_->NewContext(query.cancelled);
+  return tallystick::ComparePaths(impl_->TakeView(), query, context);
+}
+
+Result<AccountsPage> Db::ListAccounts(const AccountsQuery& query) const {
+  QueryContext context = impl_->NewContext(query.cancelled);
+  return tallystick::ListAccounts(impl_->TakeView(), query, context);
+}
+
+Result<Lsn> Db::LsnAt(int64_t epoch_us) const { return impl_->LsnAt(epoch_us); }
+
+void Db::SettleTime(int64_t epoch_us, std::function<void(Status)> done) const {
+  impl_->committer_->SettleTime(epoch_us, std::move(done));
 }
 
 Result<EventStream> Db::ListEvents(const EventsQuery& query) const {
-  return tallystick::ListEvents(impl_->TakeView(), query);
+  return tallystick::ListEvents(impl_->TakeView(), query, impl_->NewContext(query.cancelled));
 }
 
 Result<EventLookup> Db::GetEvent(std::string_view event_id, std::string_view account_id,

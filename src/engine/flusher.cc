@@ -3,7 +3,8 @@
 //     were read back whole.
 //  2. Rows leave memory, and their log files are freed, only when that manifest is durable.
 //  3. A sidecar is worth a try, not a flush: without it the segment is committed all the same, and
-//     the committer keeps the key table until the sidecar is rebuilt.
+//     the committer keeps the key table until the sidecar is rebuilt. So is a rollup: without it
+//     rows answer.
 //  4. Files of a job whose manifest may count (its commit was tried) are never removed.
 //  5. A failed attempt is tried again under a new number; a sync is never repeated.
 #include "engine/flusher.h"
@@ -46,6 +47,7 @@ void Flusher::StartJob(std::shared_ptr<const Memtable> memtable) {
   job_->number = manifests_.NewNumber();
   job_->rows_path = JoinPath(layout_.segment_dir, SegmentFileName(job_->number));
   job_->keys_path = JoinPath(layout_.segment_dir, SidecarFileName(job_->number));
+  job_->sums_path = JoinPath(layout_.segment_dir, RollupFileName(job_->number));
 }
 
 Status Flusher::RunPhase() {
@@ -60,6 +62,10 @@ Status Flusher::RunPhase() {
       return Status::Ok();
     case Phase::kKeys:
       WriteKeys();
+      job_->phase = Phase::kSums;
+      return Status::Ok();
+    case Phase::kSums:
+      WriteSums();
       job_->phase = Phase::kNames;
       return Status::Ok();
     case Phase::kNames:
@@ -143,6 +149,21 @@ void Flusher::WriteKeys() {
                   job_->number.value, status.ToString()));
 }
 
+void Flusher::WriteSums() {
+  auto rollup =
+      MakeRollup(env_.fs(), job_->sums_path, job_->segment->rows(), options_, cache_, &governor_);
+  if (rollup.ok()) return job_->segment->InstallRollup(*std::move(rollup));
+  RemoveFile(job_->sums_path);
+  cache_.Erase(RollupCacheNumber(job_->number));
+  {
+    MutexLock lock(mutex_);
+    ++readings_.rollup_failures;
+  }
+  Log(LogLevel::kWarning,
+      fmt::format("segment {} is committed without its rollup, which will be rebuilt: {}",
+                  job_->number.value, rollup.status().ToString()));
+}
+
 Status Flusher::CommitManifest() {
   std::vector<FileNumber> dropped;
   auto edit = [&](Manifest& manifest) {
@@ -176,7 +197,9 @@ StepResult Flusher::Fail(const Status& status) {
   if (job_->phase != Phase::kManifest || TALLY_MUTANT("segment_removed_in_doubt")) {
     RemoveFile(job_->rows_path);
     RemoveFile(job_->keys_path);
+    RemoveFile(job_->sums_path);
     cache_.Erase(job_->number);
+    cache_.Erase(RollupCacheNumber(job_->number));
     job_.reset();
   }
   pause_us_ = std::clamp(pause_us_ * 2, kPauseMinMicros, kPauseMaxMicros);

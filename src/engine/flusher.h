@@ -1,6 +1,7 @@
 // Flusher: writes sealed memtables to segments, oldest first, one at a time.
 //
-//   rows (N.seg) -> check -> keys (N.idx) -> directory sync -> manifest -> version -> free the log
+//   rows (N.seg) -> check -> keys (N.idx) -> sums (N.sum) -> directory sync -> manifest -> version
+//   -> free the log
 //
 // One of these a step, so that the rest of the engine goes on between them.
 //
@@ -49,21 +50,23 @@ class Flusher {
     uint64_t flushes = 0;
     uint64_t failures = 0;
     uint64_t sidecar_failures = 0;
+    uint64_t rollup_failures = 0;
     Status status;  // ok, or why the last attempt failed
   };
   Readings Read() const;
 
  private:
-  enum class Phase : uint8_t { kRows, kCheck, kKeys, kNames, kManifest };
+  enum class Phase : uint8_t { kRows, kCheck, kKeys, kSums, kNames, kManifest };
   struct Job {
     std::shared_ptr<const Memtable> memtable;
     FileNumber number;
     std::string rows_path;
     std::string keys_path;
+    std::string sums_path;
     Phase phase = Phase::kRows;
     WrittenSegment written;
     ListedSegment listed;
-    std::shared_ptr<LiveSegment> segment;  // from kCheck on; with its sidecar from kKeys on
+    std::shared_ptr<LiveSegment> segment;  // from kCheck on, with its siblings as they are made
   };
 
   void StartJob(std::shared_ptr<const Memtable> memtable);
@@ -71,6 +74,7 @@ class Flusher {
   Status WriteRows();
   Status CheckRows();
   void WriteKeys();
+  void WriteSums();
   Status CommitManifest();
   StepResult Fail(const Status& status);
   void RemoveFile(const std::string& path);

@@ -34,6 +34,9 @@ Status OpenOptions::Validate() const {
                     memtables_max));
   check(segment_group_rows >= 1 && segment_group_rows <= 65'536,
         fmt::format("segment_group_rows is {}, must be 1..65536", segment_group_rows));
+  check(
+      rollup_rows_per_line_min >= 1 && rollup_rows_per_line_min <= 1'000'000,
+      fmt::format("rollup_rows_per_line_min is {}, must be 1..1000000", rollup_rows_per_line_min));
   check(memtable_rows_max >= batch_events_max,
         fmt::format("memtable_rows_max is {}, must be >= batch_events_max ({})", memtable_rows_max,
                     batch_events_max));

@@ -79,7 +79,8 @@ Result<uint64_t> NumberAboveAllNames(FileSystem& fs, const Layout& layout, uint6
 
 bool IsSegmentFile(const std::string& name) {
   if (!LeadingNumber(name).has_value()) return false;
-  return name.ends_with(".seg") || name.ends_with(".idx") || name.ends_with(".tmp");
+  return name.ends_with(".seg") || name.ends_with(".idx") || name.ends_with(".sum") ||
+         name.ends_with(".tmp");
 }
 
 // Numbered files that no manifest names, and temporary ones. Names that are not ours are left
@@ -99,6 +100,7 @@ Result<std::vector<std::string>> FindOrphans(FileSystem& fs, const Layout& layou
   for (const ListedSegment& segment : manifest.segments) {
     live_segments.insert(SegmentFileName(segment.number));
     live_segments.insert(SidecarFileName(segment.number));
+    live_segments.insert(RollupFileName(segment.number));
   }
   TALLY_ASSIGN_OR_RETURN(const auto segment_names, fs.List(layout.segment_dir));
   for (const std::string& name : segment_names) {
@@ -166,6 +168,11 @@ Result<OpenedSegments> OpenSegments(FileSystem& fs, const Layout& layout, const 
         fs, JoinPath(layout.segment_dir, SidecarFileName(listed.number)), segment->binding());
     opened.sidecar_status.push_back(sidecar.status());
     if (sidecar.ok()) segment->InstallSidecar(*std::move(sidecar));
+    auto rollup =
+        RollupReader::Open(fs, JoinPath(layout.segment_dir, RollupFileName(listed.number)),
+                           segment->rows().info(), cache);
+    opened.rollup_status.push_back(rollup.status());
+    if (rollup.ok()) segment->InstallRollup(*std::move(rollup));
     opened.list.push_back(std::move(segment));
   }
   return opened;

@@ -31,6 +31,7 @@ struct OpenedSegments {
   SegmentList list;
   // For each: ok, or why it has no sidecar: missing (kNotFound), or not to be believed.
   std::vector<Status> sidecar_status;
+  std::vector<Status> rollup_status;  // the same of its rollup
 };
 
 struct RecoveryPlan {

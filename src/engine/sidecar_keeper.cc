@@ -2,7 +2,8 @@
 //  1. A sidecar is installed only after it was checked whole against its binding, or opened at the
 //     start with a footer that verifies (then its pages are verified as they are read, and by
 //     Scrub).
-//  2. A sidecar that failed once is never used again; its place is unknown until it is rebuilt.
+//  2. A sidecar that failed once is never used again; its place is unknown until it is rebuilt. The
+//     same is true of a rollup.
 #include "engine/sidecar_keeper.h"
 
 #include <fmt/format.h>
@@ -59,6 +60,17 @@ Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layo
   return sidecar;
 }
 
+Result<std::unique_ptr<RollupReader>> MakeRollup(FileSystem& fs, const std::string& path,
+                                                 const SegmentReader& rows,
+                                                 const OpenOptions& options, BlockCache& cache,
+                                                 IoGovernor* governor) {
+  TALLY_ASSIGN_OR_RETURN(const Rollup rollup, BuildRollup(rows, options.rollup_rows_per_line_min));
+  TALLY_RETURN_IF_ERROR(WriteRollup(fs, path, rows.info(), rollup, governor));
+  TALLY_ASSIGN_OR_RETURN(auto reader, RollupReader::Open(fs, path, rows.info(), cache));
+  TALLY_RETURN_IF_ERROR(CheckRollup(*reader, rollup));
+  return reader;
+}
+
 bool FilterFits(const DataVersion& version, uint64_t filter_bytes, const OpenOptions& options) {
   uint64_t loaded = filter_bytes;
   for (const auto& segment : version.segments) {
@@ -81,6 +93,17 @@ void SidecarKeeper::ReportBad(const LiveSegment& segment, const SidecarReader* s
   Wake();
 }
 
+void SidecarKeeper::ReportBadRollup(const Status& status) {
+  {
+    MutexLock lock(mutex_);
+    ++readings_.rollups_corrupt;
+  }
+  Log(LogLevel::kError,
+      "a rollup is not to be believed and will be rebuilt; rows answer meanwhile: " +
+          status.ToString());
+  Wake();
+}
+
 // Rebuilding comes first, since ingest may wait for it.
 StepResult SidecarKeeper::Step() {
   const int64_t now = env_.clock().MonotonicMicros();
@@ -98,6 +121,11 @@ StepResult SidecarKeeper::Step() {
       continue;
     }
     return LoadFilter(*segment, *sidecar);
+  }
+  for (const auto& segment : version->segments) {
+    if (segment->rollup() != nullptr || segment->damaged()) continue;
+    if (now >= rollup_retry_at_us_) return RebuildRollup(*segment);
+    due = due == 0 ? rollup_retry_at_us_ : std::min(due, rollup_retry_at_us_);
   }
   for (const auto& segment : version->segments) {
     const auto sidecar = segment->sidecar();
@@ -127,6 +155,36 @@ StepResult SidecarKeeper::Rebuild(const LiveSegment& segment) {
   Log(LogLevel::kInfo,
       fmt::format("the sidecar of segment {} was rebuilt", segment.listed().number.value));
   if (on_installed_) on_installed_();
+  return StepResult::Again();
+}
+
+StepResult SidecarKeeper::RebuildRollup(const LiveSegment& segment) {
+  FileSystem& fs = env_.fs();
+  const FileNumber number = segment.listed().number;
+  const std::string path = JoinPath(layout_.segment_dir, RollupFileName(number));
+  const std::string temporary = path + ".tmp";
+  cache_.Erase(RollupCacheNumber(number));
+  Status status = fs.Remove(temporary);  // what a crash left behind
+  if (status.code() == StatusCode::kNotFound) status = Status::Ok();
+  if (status.ok())
+    status = MakeRollup(fs, temporary, segment.rows(), options_, cache_, &governor_).status();
+  if (status.ok()) status = fs.Rename(temporary, path);
+  if (status.ok()) status = SyncDirectory(fs, layout_.segment_dir);
+  auto rollup = status.ok() ? RollupReader::Open(fs, path, segment.rows().info(), cache_)
+                            : Result<std::unique_ptr<RollupReader>>(status);
+  if (!rollup.ok()) {
+    IgnoreError(fs.Remove(temporary), "an orphan that the next start removes");
+    Log(LogLevel::kWarning, fmt::format("the rollup of segment {} cannot be rebuilt yet: {}",
+                                        number.value, rollup.status().ToString()));
+    rollup_retry_at_us_ = env_.clock().MonotonicMicros() + kRetryMicros;
+    return StepResult::Again();
+  }
+  segment.InstallRollup(*std::move(rollup));
+  {
+    MutexLock lock(mutex_);
+    ++readings_.rollups_rebuilt;
+  }
+  Log(LogLevel::kInfo, fmt::format("the rollup of segment {} was rebuilt", number.value));
   return StepResult::Again();
 }
 

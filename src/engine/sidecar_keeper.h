@@ -1,6 +1,6 @@
-// SidecarKeeper: sees to it that every segment has a sidecar that can be believed: rebuilds what is
-// missing or damaged, loads filters within their budget, and verifies every sidecar once after the
-// start.
+// SidecarKeeper: sees to it that every segment has a sidecar and a rollup that can be believed:
+// rebuilds what is missing or damaged, loads filters within their budget, and verifies every
+// sidecar once after the start.
 //
 // Thread rule: Step by the executor, never twice at once; the rest from any thread.
 #pragma once
@@ -29,18 +29,26 @@ Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layo
                                                       const LiveSegment& segment,
                                                       IdentityScope scope, IoGovernor* governor);
 
+// Builds the segment's rollup, writes it, opens it and compares it with what was built. On an error
+// a partial file may be left.
+Result<std::unique_ptr<RollupReader>> MakeRollup(FileSystem& fs, const std::string& path,
+                                                 const SegmentReader& rows,
+                                                 const OpenOptions& options, BlockCache& cache,
+                                                 IoGovernor* governor);
+
 // Whether another filter of this size may be in memory.
 bool FilterFits(const DataVersion& version, uint64_t filter_bytes, const OpenOptions& options);
 
 class SidecarKeeper {
  public:
   SidecarKeeper(Env& env, const Layout& layout, const OpenOptions& options, IdentityScope scope,
-                VersionStore& versions, IoGovernor& governor)
+                VersionStore& versions, BlockCache& cache, IoGovernor& governor)
       : env_(env),
         layout_(layout),
         options_(options),
         scope_(scope),
         versions_(versions),
+        cache_(cache),
         governor_(governor) {}
 
   StepResult Step();
@@ -56,14 +64,20 @@ class SidecarKeeper {
   // Takes a sidecar that did not verify out of use; it is rebuilt.
   void ReportBad(const LiveSegment& segment, const SidecarReader* sidecar, const Status& status);
 
+  // A rollup that could not be read was taken out of use; it is rebuilt.
+  void ReportBadRollup(const Status& status);
+
   struct Readings {
     uint64_t corrupt = 0;
     uint64_t rebuilt = 0;
+    uint64_t rollups_corrupt = 0;
+    uint64_t rollups_rebuilt = 0;
   };
   Readings Read() const;
 
  private:
   StepResult Rebuild(const LiveSegment& segment);
+  StepResult RebuildRollup(const LiveSegment& segment);
   StepResult LoadFilter(const LiveSegment& segment, SidecarReader& sidecar);
   StepResult Scrub(const LiveSegment& segment, const std::shared_ptr<SidecarReader>& sidecar);
   void Log(LogLevel level, const std::string& text) const {
@@ -75,12 +89,14 @@ class SidecarKeeper {
   const OpenOptions& options_;
   const IdentityScope scope_;
   VersionStore& versions_;
+  BlockCache& cache_;
   IoGovernor& governor_;
   std::function<void()> wake_;
   std::function<void()> on_installed_;
 
   // Owned by the step.
   int64_t retry_at_us_ = 0;  // a rebuild that failed waits until then
+  int64_t rollup_retry_at_us_ = 0;
   int64_t scrub_at_us_ = 0;
   std::set<uint64_t> scrubbed_;  // segment numbers
 

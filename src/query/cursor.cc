@@ -10,7 +10,8 @@ namespace tallystick {
 namespace {
 
 constexpr uint8_t kVersion = 1;
-constexpr size_t kBytes = 1 + 5 * 8 + 4;
+constexpr size_t kBytes = 1 + 5 * 8 + 4;  // and the text
+constexpr size_t kTextBytesMax = 64 << 10;
 
 uint32_t Checksum(ByteSpan body) {
   return static_cast<uint32_t>(XXH3_64bits(body.data(), body.size()));
@@ -23,7 +24,10 @@ int HexDigit(char c) {
 }
 
 bool FromHex(std::string_view text, Bytes* out) {
-  if (text.size() != 2 * kBytes) return false;
+  if (text.size() % 2 != 0 || text.size() < 2 * kBytes ||
+      text.size() > 2 * (kBytes + kTextBytesMax)) {
+    return false;
+  }
   for (size_t i = 0; i < text.size(); i += 2) {
     const int high = HexDigit(text[i]), low = HexDigit(text[i + 1]);
     if (high < 0 || low < 0) return false;
@@ -42,6 +46,8 @@ std::string EncodeCursor(const Cursor& cursor, uint64_t incarnation, uint64_t qu
   PutFixed<uint64_t>(out, query_hash);
   PutFixed<int64_t>(out, cursor.last_timestamp_ms);
   PutFixed<uint64_t>(out, cursor.last_lsn.value);
+  const ByteSpan name = AsByteSpan(cursor.last_text);
+  out.insert(out.end(), name.begin(), name.end());
   PutFixed<uint32_t>(out, Checksum(out));
   return ToHex(out.data(), out.size());
 }
@@ -59,8 +65,9 @@ Result<Cursor> DecodeCursor(std::string_view text, uint64_t incarnation, uint64_
   const auto cursor_query = in.Fixed<uint64_t>();
   cursor.last_timestamp_ms = in.Fixed<int64_t>();
   cursor.last_lsn = {in.Fixed<uint64_t>()};
+  cursor.last_text = AsText(in.Raw(bytes.size() - kBytes));
   const auto checksum = in.Fixed<uint32_t>();
-  if (version != kVersion || checksum != Checksum(ByteSpan(bytes).first(kBytes - 4)))
+  if (version != kVersion || checksum != Checksum(ByteSpan(bytes).first(bytes.size() - 4)))
     return invalid;
   if (cursor_incarnation != incarnation) {
     return Status::InvalidArgument(

@@ -1,7 +1,8 @@
-// LiveSegment: one segment of a version, with its sidecar as long as there is one to believe.
+// LiveSegment: one segment of a version, with its sidecar and its rollup as long as there are such
+// to believe.
 //
-// Thread rule: any thread. The rows are immutable; the sidecar may be installed and taken away at
-// any time, and whoever holds one goes on with it.
+// Thread rule: any thread. The rows are immutable; sidecar and rollup may be installed and taken
+// away at any time, and whoever holds one goes on with it.
 #pragma once
 
 #include <atomic>
@@ -11,6 +12,7 @@
 #include "base/mutex.h"
 #include "dedupe/sidecar_reader.h"
 #include "manifest/manifest.h"
+#include "rollup/rollup_reader.h"
 #include "segment/segment_reader.h"
 
 namespace tallystick {
@@ -45,6 +47,23 @@ class LiveSegment {
     return true;
   }
 
+  // Null: there is none yet; rows answer.
+  std::shared_ptr<RollupReader> rollup() const {
+    MutexLock lock(mutex_);
+    return rollup_;
+  }
+  void InstallRollup(std::shared_ptr<RollupReader> rollup) const {
+    MutexLock lock(mutex_);
+    rollup_ = std::move(rollup);
+  }
+  // As RemoveSidecar.
+  bool RemoveRollup(const RollupReader* bad) const {
+    MutexLock lock(mutex_);
+    if (rollup_.get() != bad || bad == nullptr) return false;
+    rollup_ = nullptr;
+    return true;
+  }
+
   // Set for good when a block did not verify: such a segment is left out of compaction.
   void MarkDamaged() const { damaged_.store(true, std::memory_order_relaxed); }
   bool damaged() const { return damaged_.load(std::memory_order_relaxed); }
@@ -55,6 +74,7 @@ class LiveSegment {
   mutable std::atomic<bool> damaged_ = false;
   mutable Mutex mutex_;
   mutable std::shared_ptr<SidecarReader> sidecar_ GUARDED_BY(mutex_);
+  mutable std::shared_ptr<RollupReader> rollup_ GUARDED_BY(mutex_);
 };
 
 }  // namespace tallystick

@@ -9,9 +9,6 @@
 namespace tallystick {
 namespace {
 
-constexpr int64_t kHourMs = 3'600'000;
-constexpr int64_t kDayMs = 24 * kHourMs;
-
 struct NamedColumn {
   std::string_view name;
   Field::Kind kind;
@@ -29,6 +26,7 @@ constexpr NamedColumn kColumns[] = {
     {"kind", Field::Kind::kKind, SegmentColumn::kKind},
     {"hour_start_ms", Field::Kind::kHourStartMs, SegmentColumn::kTimestamp},
     {"day", Field::Kind::kDay, SegmentColumn::kTimestamp},
+    {"month", Field::Kind::kMonth, SegmentColumn::kTimestamp},
 };
 
 constexpr std::string_view kDimensionPrefix = "dimensions.";
@@ -83,20 +81,15 @@ std::optional<std::string_view> FieldValue(const RowView& row, const Field& fiel
       return row.Dimension(field.dimension);
     case Field::Kind::kHourStartMs:
     case Field::Kind::kDay:
+    case Field::Kind::kMonth:
       break;
   }
   TALLY_CHECK(false);
 }
 
 bool IsBucket(const Field& field) {
-  return field.kind == Field::Kind::kHourStartMs || field.kind == Field::Kind::kDay;
-}
-
-int64_t BucketStartMs(const RowView& row, const Field& field) {
-  TALLY_CHECK(IsBucket(field));
-  const int64_t width = field.kind == Field::Kind::kDay ? kDayMs : kHourMs;
-  const int64_t into = row.timestamp_ms % width;
-  return row.timestamp_ms - (into < 0 ? into + width : into);
+  return field.kind == Field::Kind::kHourStartMs || field.kind == Field::Kind::kDay ||
+         field.kind == Field::Kind::kMonth;
 }
 
 SegmentColumn ColumnOf(const Field& field) {

@@ -19,8 +19,6 @@ Result<Lsn> ResolveLsn(const View& view, std::optional<Lsn> as_of);
 
 // none: null, or no such dimension. Buckets are not columns of a row: REQUIRES field.kind is none.
 std::optional<std::string_view> FieldValue(const RowView& row, const Field& field);
-// The start of the row's bucket, epoch ms. REQUIRES: field.kind is a bucket.
-int64_t BucketStartMs(const RowView& row, const Field& field);
 bool IsBucket(const Field& field);
 // The column of a segment that a field is read from.
 SegmentColumn ColumnOf(const Field& field);

@@ -23,20 +23,5 @@ TEST(FieldTest, AColumnIsNotADimensionOfItsName) {
   EXPECT_EQ(Field::Parse("Meter_id").kind, Field::Kind::kDimension);
 }
 
-TEST(FieldTest, BucketsFloorTimesBeforeTheEpochToo) {
-  const Field hour = Field::Parse("hour_start_ms"), day = Field::Parse("day");
-  RowView row;
-  auto start = [&](const Field& field, int64_t timestamp_ms) {
-    row.timestamp_ms = timestamp_ms;
-    return BucketStartMs(row, field);
-  };
-  EXPECT_EQ(start(hour, 0), 0);
-  EXPECT_EQ(start(hour, 3'599'999), 0);
-  EXPECT_EQ(start(hour, -1), -3'600'000);
-  EXPECT_EQ(start(hour, -3'600'000), -3'600'000);
-  EXPECT_EQ(start(day, -1), -86'400'000);
-  EXPECT_EQ(start(day, 86'400'000), 86'400'000);
-}
-
 }  // namespace
 }  // namespace tallystick

@@ -14,6 +14,8 @@
 #include "base/check.h"
 #include "model/batch_builder.h"
 #include "model/identity.h"
+#include "query/aggregate.h"
+#include "query/events.h"
 #include "query/view.h"
 
 namespace tallystick {
@@ -142,6 +144,15 @@ class RowFixture {
   std::vector<std::shared_ptr<Memtable>> writable_;
   std::vector<StoredRow> stored_;
 };
+
+// Reads without limits.
+inline Result<UsageResult> Aggregate(const View& view, const UsageQuery& query) {
+  QueryContext context;
+  return Aggregate(view, query, context);
+}
+inline Result<EventStream> ListEvents(const View& view, const EventsQuery& query) {
+  return ListEvents(view, query, QueryContext());
+}
 
 // An event with the least that it needs.
 inline Event MakeEvent(std::string id, std::string account = "acme", int128 quantity = 1,

@@ -11,21 +11,54 @@ namespace {
 
 using OnRow = std::function<bool(const RowAt&)>;
 
+constexpr uint32_t kRowsBetweenChecks = 4096;
+
+Status CheckContext(const RowScan& scan, uint64_t row) {
+  if (scan.context == nullptr || row % kRowsBetweenChecks != 0) return Status::Ok();
+  return scan.context->Check();
+}
+
 // False: the caller wants no more.
-Result<bool> ScanSegment(const View& view, uint32_t index, const RowScan& scan, const OnRow& row) {
-  const SegmentReader& rows = view.version->segments[index]->rows();
-  const SegmentInfo& info = rows.info();
-  if (info.timestamp_max_ms < scan.from_ms || info.timestamp_min_ms >= scan.to_ms) return true;
-  RowRange range{0, static_cast<uint32_t>(info.rows)};
+Result<bool> ScanMemtable(const Memtable& memtable, const RowScan& scan, const OnRow& row) {
+  RowAt at;
+  Status status;
+  uint64_t visited = 0;
+  auto visit = [&](Lsn lsn, const RecordView& record) {
+    status = CheckContext(scan, ++visited);
+    if (!status.ok()) return false;
+    at.lsn = lsn;
+    at.disposition = record.disposition;
+    TALLY_CHECK(DecodeCanonical(record.canonical, &at.row));  // checked when it entered
+    return row(at);
+  };
+  bool go_on = true;
   if (scan.account_id.has_value()) {
-    TALLY_ASSIGN_OR_RETURN(range, rows.RowsOfAccount(*scan.account_id));
+    memtable.ForEachOfAccount(*scan.account_id, scan.lsn, [&](Lsn lsn, const RecordView& record) {
+      return go_on = visit(lsn, record);
+    });
+    if (!status.ok()) return status;
+    return go_on;
   }
+  const Lsn end = std::min(memtable.end_lsn(), Lsn{scan.lsn.value + 1});
+  for (Lsn lsn = memtable.first_lsn(); go_on && lsn < end; ++lsn.value) {
+    go_on = visit(lsn, memtable.Record(lsn));
+  }
+  if (!status.ok()) return status;
+  return go_on;
+}
+
+}  // namespace
+
+Result<bool> ForEachRowOf(const View& view, uint32_t index, RowRange range, const RowScan& scan,
+                          const OnRow& row) {
+  const SegmentReader& rows = view.version->segments[index]->rows();
+  const uint32_t group_rows = rows.info().group_rows;
   SegmentCursor cursor(rows, scan.columns | SegmentColumn::kLsn | SegmentColumn::kDisposition);
   RowAt at;
   at.place.segment = index;
   for (uint32_t next = range.begin; next < range.end;) {
-    const uint32_t group = next / info.group_rows;
-    const uint32_t end = std::min(range.end, (group + 1) * info.group_rows);
+    const uint32_t group = next / group_rows;
+    const uint32_t end = std::min(range.end, (group + 1) * group_rows);
     TALLY_ASSIGN_OR_RETURN(const GroupZone zone, rows.Zone(group));
     if (zone.timestamp_max_ms < scan.from_ms || zone.timestamp_min_ms >= scan.to_ms ||
         zone.lsn_min > scan.lsn) {
@@ -33,6 +66,7 @@ Result<bool> ScanSegment(const View& view, uint32_t index, const RowScan& scan, 
       continue;
     }
     for (; next < end; ++next) {
+      TALLY_RETURN_IF_ERROR(CheckContext(scan, next));
       TALLY_RETURN_IF_ERROR(cursor.Seek(next));
       at.lsn = cursor.lsn();
       if (at.lsn > scan.lsn) continue;
@@ -45,26 +79,17 @@ Result<bool> ScanSegment(const View& view, uint32_t index, const RowScan& scan, 
   return true;
 }
 
-bool ScanMemtable(const Memtable& memtable, const RowScan& scan, const OnRow& row) {
-  RowAt at;
-  auto visit = [&](Lsn lsn, const RecordView& record) {
-    at.lsn = lsn;
-    at.disposition = record.disposition;
-    TALLY_CHECK(DecodeCanonical(record.canonical, &at.row));  // checked when it entered
-    return row(at);
-  };
-  bool go_on = true;
+namespace {
+
+Result<bool> ScanSegment(const View& view, uint32_t index, const RowScan& scan, const OnRow& row) {
+  const SegmentReader& rows = view.version->segments[index]->rows();
+  const SegmentInfo& info = rows.info();
+  if (info.timestamp_max_ms < scan.from_ms || info.timestamp_min_ms >= scan.to_ms) return true;
+  RowRange range{0, static_cast<uint32_t>(info.rows)};
   if (scan.account_id.has_value()) {
-    memtable.ForEachOfAccount(*scan.account_id, scan.lsn, [&](Lsn lsn, const RecordView& record) {
-      return go_on = visit(lsn, record);
-    });
-    return go_on;
+    TALLY_ASSIGN_OR_RETURN(range, rows.RowsOfAccount(*scan.account_id));
   }
-  const Lsn end = std::min(memtable.end_lsn(), Lsn{scan.lsn.value + 1});
-  for (Lsn lsn = memtable.first_lsn(); go_on && lsn < end; ++lsn.value) {
-    go_on = visit(lsn, memtable.Record(lsn));
-  }
-  return go_on;
+  return ForEachRowOf(view, index, range, scan, row);
 }
 
 }  // namespace
@@ -77,9 +102,15 @@ Status ForEachRow(const View& view, const RowScan& scan, const OnRow& row) {
     if (!go_on.ok()) return NoteDamage(*version.segments[i], go_on.status());
     if (!*go_on) return Status::Ok();
   }
-  for (const auto& memtable : version.memtables) {
+  return ForEachRowInMemory(view, scan, row);
+}
+
+Status ForEachRowInMemory(const View& view, const RowScan& scan, const OnRow& row) {
+  for (const auto& memtable : view.version->memtables) {
     if (memtable->empty()) continue;
-    if (memtable->first_lsn() > scan.lsn || !ScanMemtable(*memtable, scan, row)) break;
+    if (memtable->first_lsn() > scan.lsn) break;
+    TALLY_ASSIGN_OR_RETURN(const bool go_on, ScanMemtable(*memtable, scan, row));
+    if (!go_on) break;
   }
   return Status::Ok();
 }

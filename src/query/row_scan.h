@@ -7,6 +7,7 @@
 #include <string>
 
 #include "model/row.h"
+#include "query/query_context.h"
 #include "query/view.h"
 
 namespace tallystick {
@@ -25,8 +26,9 @@ struct RowScan {
   // Rows outside of [from_ms, to_ms) may be left out, and need not be.
   int64_t from_ms = INT64_MIN;
   int64_t to_ms = INT64_MAX;
-  Lsn lsn;                 // rows above it are left out
-  SegmentColumns columns;  // that `row` looks at; lsn and disposition are always there
+  Lsn lsn;                          // rows above it are left out
+  SegmentColumns columns;           // that `row` looks at; lsn and disposition are always there
+  QueryContext* context = nullptr;  // checked now and then; null: no limits
 };
 
 struct RowAt {
@@ -40,6 +42,13 @@ struct RowAt {
 // and kIoError where a block that is needed cannot be read: then the walk is not whole.
 Status ForEachRow(const View& view, const RowScan& scan,
                   const std::function<bool(const RowAt&)>& row);
+
+// The same for one segment of the view, its rows of `range` only. False: `row` wants no more.
+Result<bool> ForEachRowOf(const View& view, uint32_t segment, RowRange range, const RowScan& scan,
+                          const std::function<bool(const RowAt&)>& row);
+// The same for the memtables.
+Status ForEachRowInMemory(const View& view, const RowScan& scan,
+                          const std::function<bool(const RowAt&)>& row);
 
 // The memtable of the view with this row. REQUIRES: there is one.
 const Memtable& MemtableOf(const View& view, Lsn lsn);

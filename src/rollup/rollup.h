@@ -3,8 +3,8 @@
 // function of the segment: no watermark, no lag; a late event is simply in the segment that it
 // arrived in.
 //
-// Lines are kept only where they pay: those of an account if they are at most an eighth of its
-// counted rows, those of all accounts likewise. Whoever finds none reads the rows, and loses
+// Lines are kept only where they pay: those of an account if each stands for eight of its counted
+// rows on average, those of all accounts likewise. Whoever finds none reads the rows, and loses
 // little.
 //
 // Thread rule: values and free functions.
@@ -22,7 +22,7 @@
 namespace tallystick {
 
 inline constexpr int64_t kHourMs = 3'600'000;
-inline constexpr uint64_t kRowsPerLineMin = 8;
+inline constexpr uint32_t kRowsPerLineMin = 8;
 
 // What the rows of a line have in common: codes of the segment's dictionaries (as in its chunks, so
 // model 0 is absent), the kind, the hour's start.
@@ -49,11 +49,12 @@ struct Rollup {
   // starts[e] .. starts[e + 1] - 1, ascending by key; none where they would not pay.
   std::vector<uint64_t> starts;
   std::vector<RollupLine> lines;
+  uint32_t rows_per_line_min = kRowsPerLineMin;  // that made them pay
 };
 
 // Adds up all rows of the segment; they are verified as they are read. Memory: some 100 bytes for
 // each line of the largest account and of all accounts together (at most an eighth of the rows).
-Result<Rollup> BuildRollup(const SegmentReader& segment);
+Result<Rollup> BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min);
 
 // Creates `path` (which must not exist), writes everything, syncs it; the caller syncs the
 // directory, and on an error removes the file. `governor` may be null.

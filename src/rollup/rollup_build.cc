@@ -37,9 +37,10 @@ int64_t HourStart(int64_t timestamp_ms) {
 
 class Builder {
  public:
-  explicit Builder(const SegmentReader& segment)
+  Builder(const SegmentReader& segment, uint32_t rows_per_line_min)
       : segment_(segment),
         columns_(segment),
+        rows_per_line_min_(rows_per_line_min),
         counted_(segment.info().rows - segment.info().quarantined) {}
 
   Result<Rollup> Build() {
@@ -48,6 +49,7 @@ class Builder {
     }
     EndAccount();
     Rollup rollup;
+    rollup.rows_per_line_min = rows_per_line_min_;
     rollup.starts.push_back(0);
     if (Pays(all_.size(), counted_)) Append(all_, rollup.lines);
     rollup.starts.push_back(rollup.lines.size());
@@ -62,7 +64,7 @@ class Builder {
                                              SegmentColumn::kUnit,      SegmentColumn::kModelId,
                                              SegmentColumn::kSource,    SegmentColumn::kKind};
 
-  static bool Pays(uint64_t lines, uint64_t rows) { return lines * kRowsPerLineMin <= rows; }
+  bool Pays(uint64_t lines, uint64_t rows) const { return lines * rows_per_line_min_ <= rows; }
 
   Status AddGroup(uint32_t group) {
     const SegmentInfo& info = segment_.info();
@@ -140,6 +142,7 @@ class Builder {
 
   const SegmentReader& segment_;
   GroupColumns columns_;
+  const uint32_t rows_per_line_min_;
   const uint64_t counted_;
   uint64_t account_ = 0;  // code of the one that is being added up
   RollupKey run_key_;
@@ -155,6 +158,8 @@ class Builder {
 
 }  // namespace
 
-Result<Rollup> BuildRollup(const SegmentReader& segment) { return Builder(segment).Build(); }
+Result<Rollup> BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min) {
+  return Builder(segment, rows_per_line_min).Build();
+}
 
 }  // namespace tallystick

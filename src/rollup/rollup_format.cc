@@ -93,7 +93,7 @@ void AppendRollupFooter(const RollupFooter& footer, Bytes& out) {
     PutFixed<uint64_t>(out, value);
   }
   PutFixed<uint32_t>(out, footer.index.bytes);
-  PutFixed<uint32_t>(out, 0);
+  PutFixed<uint32_t>(out, footer.rows_per_line_min);
   PutFixed<uint64_t>(out, Checksum(ByteSpan(out).subspan(begin)));
 }
 
@@ -114,7 +114,7 @@ Result<RollupFooter> DecodeRollupFooter(ByteSpan bytes, uint64_t file_bytes) {
   footer.entries = in.Fixed<uint64_t>();
   footer.index.offset = in.Fixed<uint64_t>();
   footer.index.bytes = in.Fixed<uint32_t>();
-  in.Fixed<uint32_t>();
+  footer.rows_per_line_min = in.Fixed<uint32_t>();
   const size_t checked = in.position();
   if (in.Fixed<uint64_t>() != Checksum(bytes.first(checked))) {
     return Status::Corruption("the footer's checksum does not match");

@@ -36,6 +36,7 @@ struct RollupFooter {
   uint64_t lines = 0;
   uint64_t entries = 0;  // accounts of the segment, and one for all together
   BlockRef index;
+  uint32_t rows_per_line_min = kRowsPerLineMin;
 
   uint64_t blocks() const { return (lines + kLinesPerBlock - 1) / kLinesPerBlock; }
 };

@@ -189,9 +189,16 @@ Status RollupColumns::Enter(uint64_t block, uint32_t begin, uint32_t end) {
   return Status::Ok();
 }
 
-ColumnZone RollupColumns::zone(SegmentColumn column) const { return zones_[Place(column)]; }
+ColumnZone RollupColumns::zone(SegmentColumn column) const {
+  if (column == SegmentColumn::kAccountId) return {account_, account_};
+  return zones_[Place(column)];
+}
 
 Result<std::span<const uint64_t>> RollupColumns::Integers(SegmentColumn column) {
+  if (column == SegmentColumn::kAccountId) {
+    accounts_.assign(rows_, account_);
+    return std::span<const uint64_t>(accounts_);
+  }
   return std::span<const uint64_t>(integers_[Place(column)]);
 }
 

@@ -66,7 +66,8 @@ class RollupReader {
   BlockCache& cache_;
 };
 
-// Lines as columns; the timestamp is the start of the hour. There are no LSNs and no accounts.
+// Lines as columns; the timestamp is the start of the hour. There are no LSNs, and the account is
+// what SetAccount says.
 class RollupColumns final : public ColumnSource {
  public:
   explicit RollupColumns(const RollupReader& reader) : reader_(reader) {}
@@ -74,6 +75,8 @@ class RollupColumns final : public ColumnSource {
   // Goes to lines begin..end-1 of a block, which are read.
   // REQUIRES: begin < end <= lines of the block.
   Status Enter(uint64_t block, uint32_t begin, uint32_t end);
+  // The account that the lines are of: the lines themselves do not say.
+  void SetAccount(uint64_t code) { account_ = code; }
 
   uint32_t rows() const override { return rows_; }
   ColumnZone zone(SegmentColumn column) const override;
@@ -90,8 +93,10 @@ class RollupColumns final : public ColumnSource {
 
   const RollupReader& reader_;
   uint32_t rows_ = 0;
+  uint64_t account_ = 0;
   std::array<std::vector<uint64_t>, kColumns.size()> integers_;
   std::array<ColumnZone, kColumns.size()> zones_;
+  std::vector<uint64_t> accounts_;
   std::vector<uint64_t> counts_;
   QuantityColumn quantities_;
   std::vector<int64_t> mantissas_;

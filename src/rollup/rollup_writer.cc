@@ -36,7 +36,8 @@ Status WriteRollup(FileSystem& fs, const std::string& path, const SegmentInfo& s
                       .rows = segment.rows,
                       .segment_checksum = segment.footer_checksum,
                       .lines = rollup.lines.size(),
-                      .entries = rollup.starts.size() - 1};
+                      .entries = rollup.starts.size() - 1,
+                      .rows_per_line_min = rollup.rows_per_line_min};
   TALLY_RETURN_IF_ERROR(out.Append(bytes, BlockWriter::Packing::kNone, &footer.index));
   bytes.clear();
   AppendRollupFooter(footer, bytes);

@@ -49,6 +49,23 @@ Result<RowRange> SegmentReader::RowsOfAccount(std::string_view account_id) const
   return index.RowsOf(*code);
 }
 
+Result<std::vector<uint32_t>> SegmentReader::AccountStarts() const {
+  TALLY_ASSIGN_OR_RETURN(const LoadedDictionary accounts, LoadDictionary(*file_, 0));
+  TALLY_ASSIGN_OR_RETURN(const AccountIndex index,
+                         AccountIndex::Load(*file_, accounts.view.size()));
+  std::vector<uint32_t> starts;
+  for (uint32_t code = 0; code < accounts.view.size(); ++code) {
+    TALLY_ASSIGN_OR_RETURN(const RowRange rows, index.RowsOf(code));
+    if (rows.begin != (starts.empty() ? 0 : starts.back())) {
+      return file_->Fault(file_->footer().account_index.offset,
+                          "the account index contradicts itself");
+    }
+    if (starts.empty()) starts.push_back(0);
+    starts.push_back(rows.end);
+  }
+  return starts;
+}
+
 Result<GroupZone> SegmentReader::Zone(uint32_t group) const {
   TALLY_ASSIGN_OR_RETURN(const GroupEntry entry, file_->Group(group));
   const ColumnEntry& timestamp = entry.at(SegmentColumn::kTimestamp);

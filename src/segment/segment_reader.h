@@ -101,6 +101,8 @@ class SegmentReader {
 
   // The account's rows, adjacent in the sort order; empty if it has none.
   Result<RowRange> RowsOfAccount(std::string_view account_id) const;
+  // By account code: its first row; and the number of rows at the end.
+  Result<std::vector<uint32_t>> AccountStarts() const;
   Result<GroupZone> Zone(uint32_t group) const;
   Result<Lsn> LsnOfRow(uint32_t row) const;
   Result<int64_t> CommitTimeMicros(Lsn lsn) const;

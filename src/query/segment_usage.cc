@@ -1,0 +1,259 @@
+// Invariants:
+//  1. Every matching row of a segment is counted exactly once: it is in one Part, and its time is
+//     either in that Part's times, or in an hour whose line is added for its account (or for all
+//     accounts).
+//  2. Lines count only where all rows of the segment are visible (last LSN <= the read's).
+#include "query/segment_usage.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/mutant.h"
+#include "base/result.h"
+#include "query/row_filter.h"
+#include "segment/group_columns.h"
+
+namespace tallystick {
+namespace {
+
+// More buckets than this in one segment: its rollup is left alone.
+constexpr size_t kBucketsMax = 10'000;
+
+bool IsInLines(const Field& field) {
+  return field.kind != Field::Kind::kSubscriptionId && field.kind != Field::Kind::kDimension;
+}
+
+// Whether a field of the query, wherever it is used, is of this kind.
+bool Uses(const UsageQuery& query, Field::Kind kind) {
+  const auto is = [kind](const Field& field) { return field.kind == kind; };
+  return std::ranges::any_of(query.group_by, is) ||
+         std::ranges::any_of(query.filters, is, &Filter::field) ||
+         std::ranges::any_of(query.metrics, [&](const Metric& metric) {
+           return metric.of.has_value() && is(*metric.of);
+         });
+}
+
+int64_t HourFloor(int64_t ms) { return TimeBuckets(Field::Kind::kHourStartMs, {}).Of(ms).begin_ms; }
+
+bool Overlaps(const SegmentInfo& info, int64_t from_ms, int64_t to_ms) {
+  return info.timestamp_min_ms < to_ms && info.timestamp_max_ms >= from_ms;
+}
+
+}  // namespace
+
+SegmentUsage::SegmentUsage(const UsageQuery& query, Lsn lsn, const TimeZone& zone, Groups& groups,
+                           QueryContext& context)
+    : query_(query),
+      lsn_(lsn),
+      context_(context),
+      scan_(query, zone, groups),
+      needs_dimensions_(Uses(query, Field::Kind::kDimension)),
+      by_account_(Uses(query, Field::Kind::kAccountId)),
+      rollups_(CanUseRollups()),
+      all_times_{{query.from_ms, query.to_ms}} {
+  for (const Field& field : query.group_by) {
+    if (!IsBucket(field) || field.kind == Field::Kind::kHourStartMs) continue;
+    if (zone.zone() != nullptr) buckets_.emplace_back(field.kind, zone);
+  }
+}
+
+bool SegmentUsage::CanUseRollups() const {
+  return query_.path == ReadPath::kAuto && std::ranges::all_of(query_.group_by, IsInLines) &&
+         std::ranges::all_of(query_.filters, IsInLines, &Filter::field) &&
+         std::ranges::all_of(query_.metrics, [](const Metric& metric) {
+           return metric.of.has_value() && IsInLines(*metric.of);
+         });
+}
+
+// Splits the query's range, as far as the segment has rows in it, into whole hours of one bucket
+// each, and the rest. False: there is no such hour.
+bool SegmentUsage::SplitTimes(const SegmentInfo& info) {
+  line_times_.clear();
+  row_times_.clear();
+  // The hours of the segment's rows: there are no others before and behind.
+  int64_t from = HourFloor(info.timestamp_min_ms);
+  int64_t to;
+  if (__builtin_add_overflow(HourFloor(info.timestamp_max_ms), kHourMs, &to)) return false;
+  if (query_.from_ms > from) {
+    from = HourFloor(query_.from_ms);
+    if (from < query_.from_ms) from += kHourMs;
+  }
+  if (query_.to_ms < to) to = HourFloor(query_.to_ms);
+  if (from >= to) return false;
+  if (query_.from_ms < from && from > info.timestamp_min_ms) {
+    row_times_.push_back({query_.from_ms, from});
+  }
+  // An hour in which a bucket begins belongs to two of them.
+  std::vector<int64_t> split;
+  for (const TimeBuckets& buckets : buckets_) {
+    size_t count = 0;
+    for (int64_t at = buckets.Of(from).end_ms; at < to; at = buckets.Of(at).end_ms) {
+      if (++count > kBucketsMax) return false;
+      if (HourFloor(at) != at) split.push_back(HourFloor(at));
+    }
+  }
+  std::ranges::sort(split);
+  const auto repeated = std::ranges::unique(split);
+  split.erase(repeated.begin(), repeated.end());
+  int64_t at = from;
+  for (const int64_t hour : split) {
+    if (hour > at) line_times_.push_back({at, hour});
+    row_times_.push_back({hour, hour + kHourMs});
+    at = hour + kHourMs;
+  }
+  if (at < to) line_times_.push_back({at, to});
+  if (query_.to_ms > to && to <= info.timestamp_max_ms) row_times_.push_back({to, query_.to_ms});
+  return !line_times_.empty();
+}
+
+// Which rows there are to read if no rollup answers. False: none of them can match.
+Result<bool> SegmentUsage::PlanRows(const SegmentReader& rows, SegmentDictionaries& dictionaries,
+                                    SegmentPlan* plan) {
+  parts_ = {{{0, static_cast<uint32_t>(rows.info().rows)}, all_times_}};
+  if (query_.account_id.has_value()) {
+    TALLY_ASSIGN_OR_RETURN(account_,
+                           dictionaries.Code(SegmentColumn::kAccountId, *query_.account_id));
+    if (!account_.has_value()) {
+      plan->pruned = "account";
+      return false;
+    }
+    TALLY_ASSIGN_OR_RETURN(parts_[0].rows, rows.RowsOfAccount(*query_.account_id));
+  }
+  TALLY_ASSIGN_OR_RETURN(const bool may_match, scan_.Enter(dictionaries));
+  if (!may_match) plan->pruned = "filter";
+  return may_match;
+}
+
+// Lines that answer, instead of rows.
+Status SegmentUsage::PlanLines(const SegmentReader& rows, const RollupReader& rollup) {
+  if (account_.has_value()) {
+    TALLY_ASSIGN_OR_RETURN(const LineRange range, rollup.LinesOf(*account_ + 1));
+    if (range.empty()) return Status::Ok();
+    lines_.push_back({range, *account_});
+    parts_[0].times = row_times_;
+    return Status::Ok();
+  }
+  if (!by_account_) {
+    TALLY_ASSIGN_OR_RETURN(const LineRange range, rollup.LinesOf(0));
+    if (!range.empty()) {
+      lines_.push_back({range});
+      parts_[0].times = row_times_;
+      return Status::Ok();
+    }
+  }
+  TALLY_ASSIGN_OR_RETURN(const std::vector<uint32_t> starts, rows.AccountStarts());
+  parts_.clear();
+  for (uint64_t code = 0; code + 1 < starts.size(); ++code) {
+    TALLY_ASSIGN_OR_RETURN(const LineRange range, rollup.LinesOf(code + 1));
+    if (!range.empty()) {
+      if (!by_account_ && !lines_.empty() && lines_.back().range.end == range.begin) {
+        lines_.back().range.end = range.end;
+      } else {
+        lines_.push_back({range, code});
+      }
+    }
+    const std::span<const TimeRange> times = range.empty() ? all_times_ : row_times_;
+    if (!parts_.empty() && parts_.back().times.data() == times.data()) {
+      parts_.back().rows.end = starts[code + 1];
+    } else {
+      parts_.push_back({{starts[code], starts[code + 1]}, times});
+    }
+  }
+  return Status::Ok();
+}
+
+Result<uint64_t> SegmentUsage::AddLines(const SegmentReader& rows, const RollupReader& rollup,
+                                        SegmentPlan* plan) {
+  uint64_t events = 0;
+  RollupColumns columns(rollup);
+  const RowSelector::Bounds bounds{.times = line_times_};
+  for (const Lines& lines : lines_) {
+    columns.SetAccount(lines.account);
+    for (uint64_t at = lines.range.begin; at < lines.range.end;) {
+      TALLY_RETURN_IF_ERROR(context_.Check());
+      const uint64_t block = at / kLinesPerBlock;
+      const uint64_t end = std::min(lines.range.end, (block + 1) * kLinesPerBlock);
+      TALLY_RETURN_IF_ERROR(columns.Enter(block, static_cast<uint32_t>(at - block * kLinesPerBlock),
+                                          static_cast<uint32_t>(end - block * kLinesPerBlock)));
+      at = end;
+      if (plan->read.rollup_blocks.empty() || plan->read.rollup_blocks.back() != block) {
+        plan->read.rollup_blocks.push_back(static_cast<uint32_t>(block));
+      }
+      if (scan_.IsPruned(columns, bounds)) continue;
+      TALLY_ASSIGN_OR_RETURN(const uint64_t added,
+                             scan_.Add(columns, bounds,
+                                       {rows.info().number.value, static_cast<uint32_t>(block),
+                                        /*lines=*/true}));
+      events += added;
+    }
+  }
+  plan->rollup_blocks_pruned =
+      static_cast<uint32_t>(rollup.footer().blocks() - plan->read.rollup_blocks.size());
+  return events;
+}
+
+Result<uint64_t> SegmentUsage::AddRows(const SegmentReader& rows, const Part& part,
+                                       SegmentPlan* plan) {
+  const uint32_t group_rows = rows.info().group_rows;
+  const bool all_visible = rows.info().last_lsn <= lsn_;
+  uint64_t events = 0;
+  GroupColumns columns(rows);
+  for (uint32_t at = part.rows.begin; at < part.rows.end;) {
+    TALLY_RETURN_IF_ERROR(context_.Check());
+    const uint32_t group = at / group_rows;
+    const uint32_t begin = at - group * group_rows;
+    const uint32_t end = std::min(part.rows.end - group * group_rows, group_rows);
+    at = group * group_rows + end;
+    TALLY_RETURN_IF_ERROR(columns.Enter(group, begin, end));
+    RowSelector::Bounds bounds{.times = part.times};
+    if (!all_visible) bounds.lsn = lsn_;
+    bounds.drop_quarantined = columns.quarantined() > 0 && !TALLY_MUTANT("conflict_counted");
+    if (scan_.IsPruned(columns, bounds)) continue;
+    auto& groups_read = plan->read.row_groups;
+    if (groups_read.empty() || groups_read.back() != group) groups_read.push_back(group);
+    plan->rows_scanned += end - begin;
+    TALLY_ASSIGN_OR_RETURN(
+        const uint64_t added,
+        scan_.Add(columns, bounds, {rows.info().number.value, group, /*lines=*/false}));
+    events += added;
+  }
+  return events;
+}
+
+Result<bool> SegmentUsage::Add(const LiveSegment& segment, RowSources* sources, SegmentPlan* plan) {
+  const SegmentReader& rows = segment.rows();
+  const SegmentInfo& info = rows.info();
+  if (!Overlaps(info, query_.from_ms, query_.to_ms)) {
+    plan->pruned = "time";
+    return true;
+  }
+  SegmentDictionaries dictionaries(rows);
+  if (needs_dimensions_ && dictionaries.dimensions_by_key()) return false;
+  account_.reset();
+  lines_.clear();
+  TALLY_ASSIGN_OR_RETURN(const bool may_match, PlanRows(rows, dictionaries, plan));
+  if (!may_match) return true;
+  const auto rollup = segment.rollup();
+  const bool visible = info.last_lsn <= lsn_ || TALLY_MUTANT("rollup_above_lsn");
+  if (rollup != nullptr && rollups_ && visible && SplitTimes(info)) {
+    bad_rollup_ = rollup;  // until it has proved good
+    TALLY_RETURN_IF_ERROR(PlanLines(rows, *rollup));
+    TALLY_ASSIGN_OR_RETURN(plan->read.rolled_up, AddLines(rows, *rollup, plan));
+    bad_rollup_ = nullptr;
+  }
+  for (const Part& part : parts_) {
+    if (part.times.empty()) continue;
+    TALLY_ASSIGN_OR_RETURN(const uint64_t added, AddRows(rows, part, plan));
+    plan->read.rows += added;
+  }
+  auto& groups_read = plan->read.row_groups;
+  std::ranges::sort(groups_read);  // parts meet inside of a group
+  const auto repeated = std::ranges::unique(groups_read);
+  groups_read.erase(repeated.begin(), repeated.end());
+  plan->row_groups_pruned = rows.group_count() - static_cast<uint32_t>(groups_read.size());
+  sources->rollups += plan->read.rolled_up;
+  sources->segments += plan->read.rows;
+  return true;
+}
+
+}  // namespace tallystick

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/decimal.h"
+#include "env/env.h"
 #include "env/io_governor.h"
 #include "segment/segment_reader.h"
 
@@ -23,6 +24,13 @@ namespace tallystick {
 
 inline constexpr int64_t kHourMs = 3'600'000;
 inline constexpr uint32_t kRowsPerLineMin = 8;
+
+// Where the UTC hour of a time begins. REQUIRES: that fits 64 bits (of the very first hour it does
+// not).
+constexpr int64_t HourStartMs(int64_t timestamp_ms) {
+  const int64_t into = timestamp_ms % kHourMs;
+  return timestamp_ms - (into < 0 ? into + kHourMs : into);
+}
 
 // What the rows of a line have in common: codes of the segment's dictionaries (as in its chunks, so
 // model 0 is absent), the kind, the hour's start.
@@ -52,12 +60,15 @@ struct Rollup {
   uint32_t rows_per_line_min = kRowsPerLineMin;  // that made them pay
 };
 
-// Adds up all rows of the segment; they are verified as they are read. Memory: some 100 bytes for
-// each line of the largest account and of all accounts together (at most an eighth of the rows).
+// Adds up all rows of the segment. They are read through its reader's cache and verified as they
+// are read; kCorruption also where accounts are not in order. Memory: some 100 bytes for each line
+// of the largest account and of all accounts together, of each at most one for rows_per_line_min
+// counted rows, beside the lines that are kept.
 Result<Rollup> BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min);
 
 // Creates `path` (which must not exist), writes everything, syncs it; the caller syncs the
-// directory, and on an error removes the file. `governor` may be null.
+// directory, and on an error removes the file. `rollup`: of this segment, as BuildRollup made it.
+// `governor` may be null.
 Status WriteRollup(FileSystem& fs, const std::string& path, const SegmentInfo& segment,
                    const Rollup& rollup, IoGovernor* governor);
 

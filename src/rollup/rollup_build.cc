@@ -1,4 +1,5 @@
 #define XXH_INLINE_ALL
+#include <fmt/format.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -30,11 +31,9 @@ void AddTo(Totals& totals, const RollupKey& key, const ExactSum& sum, uint64_t c
   total.count += count;
 }
 
-int64_t HourStart(int64_t timestamp_ms) {
-  const int64_t into = timestamp_ms % kHourMs;
-  return timestamp_ms - (into < 0 ? into + kHourMs : into);
-}
-
+// Rows come in order of account, product, meter, unit, model and time, so that neighbours are
+// mostly of one line. Three levels: a run of such neighbours is summed in registers; it is added to
+// its line of its account; the lines of a finished account are added to those of all accounts.
 class Builder {
  public:
   Builder(const SegmentReader& segment, uint32_t rows_per_line_min)
@@ -80,6 +79,12 @@ class Builder {
     }
     TALLY_ASSIGN_OR_RETURN(const QuantityColumn quantities, columns_.Quantities());
     for (uint32_t i = 0; i < columns_.rows(); ++i) {
+      // Each account has rows, so that no code is beyond their number.
+      if (accounts[i] < account_ || accounts[i] >= info.rows) {
+        return Status::Corruption(
+            fmt::format("{}: row {} has account {} behind account {}", segment_.path(),
+                        uint64_t{group} * info.group_rows + i, accounts[i], account_));
+      }
       while (account_ < accounts[i]) EndAccount();
       if (dispositions[i] != 0) continue;
       const RollupKey key{.product = static_cast<uint32_t>(codes[0][i]),
@@ -88,7 +93,7 @@ class Builder {
                           .model = static_cast<uint32_t>(codes[3][i]),
                           .source = static_cast<uint32_t>(codes[4][i]),
                           .kind = static_cast<uint32_t>(codes[5][i]),
-                          .hour_start_ms = HourStart(static_cast<int64_t>(timestamps[i]))};
+                          .hour_start_ms = HourStartMs(static_cast<int64_t>(timestamps[i]))};
       if (key != run_key_) EndRun(key);
       if (quantities.wide.empty()) {
         Extend(quantities.mantissas[i], quantities.scale);
@@ -100,7 +105,7 @@ class Builder {
     return Status::Ok();
   }
 
-  // Neighbours are mostly of one line, and of one scale.
+  // A row group has one scale, so that a run is seldom of two.
   void Extend(int64_t mantissa, uint8_t scale) {
     if (scale != run_scale_) SettleRun(scale);
     run_mantissa_ += mantissa;  // 2^32 rows of 64 bits fit
@@ -112,9 +117,11 @@ class Builder {
   }
   void EndRun(const RollupKey& next) {
     SettleRun(run_scale_);
-    if (run_.count > 0) {
+    account_rows_ += run_.count;
+    // With more lines than pay for all counted rows, neither those of this account nor those of all
+    // accounts, which are no fewer, will be kept.
+    if (run_.count > 0 && Pays(account_totals_.size(), counted_)) {
       AddTo(account_totals_, run_key_, run_.sum, run_.count);
-      account_rows_ += run_.count;
     }
     run_ = {};
     run_key_ = next;
@@ -122,13 +129,13 @@ class Builder {
 
   void EndAccount() {
     EndRun(run_key_);
-    // Once its lines do not pay they never will.
+    // Once they do not pay they never will.
     if (Pays(all_.size(), counted_)) {
       for (const auto& [key, total] : account_totals_) AddTo(all_, key, total.sum, total.count);
     }
     if (Pays(account_totals_.size(), account_rows_)) Append(account_totals_, lines_);
     ends_.push_back(lines_.size());
-    account_totals_.clear();
+    account_totals_ = {};  // to clear the table of a large account takes as long for a small one
     account_rows_ = 0;
     ++account_;
   }

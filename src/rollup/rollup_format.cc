@@ -5,7 +5,10 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "env/number_name.h"
 #include "segment/chunk.h"
@@ -30,7 +33,7 @@ Status CheckMagic(Decoder& in) {
     return Status::Corruption("rollup format " + std::to_string(version) + ", this program knows " +
                               std::to_string(kRollupFormatVersion));
   }
-  in.Fixed<uint32_t>();
+  if (in.Fixed<uint32_t>() != 0) return Status::Corruption("bytes that are unused are not zero");
   return Status::Ok();
 }
 
@@ -121,9 +124,14 @@ Result<RollupFooter> DecodeRollupFooter(ByteSpan bytes, uint64_t file_bytes) {
   }
   const uint64_t footer_at = file_bytes - bytes.size();
   if (footer.index.bytes < kBlockTrailerBytes || footer.index.offset < kRollupHeaderBytes ||
-      footer.index.offset > footer_at || footer.index.bytes != footer_at - footer.index.offset ||
-      footer.entries > UINT32_MAX || footer.lines > UINT32_MAX) {
+      footer.index.offset > footer_at || footer.index.bytes != footer_at - footer.index.offset) {
     return Status::Corruption("the footer contradicts the file's size");
+  }
+  // An account has a row at least, and no more lines than rows; so have all accounts together.
+  if (footer.rows_per_line_min == 0 || footer.rows > UINT32_MAX || footer.entries == 0 ||
+      footer.entries >= UINT32_MAX || footer.entries > footer.rows + 1 ||
+      footer.lines > 2 * footer.rows) {
+    return Status::Corruption("the footer contradicts itself");
   }
   return footer;
 }

@@ -20,8 +20,8 @@ inline constexpr uint32_t kRollupFormatVersion = 1;
 inline constexpr uint64_t kRollupHeaderBytes = 64;
 inline constexpr uint32_t kLinesPerBlock = 1024;
 
-// The number under which the cache keeps a rollup's blocks, and that seeds them: the segment's own
-// blocks have the same number in the name of their file.
+// The number under which the cache keeps a rollup's blocks, and which seeds their checksums: not
+// the segment's own, since that file has blocks at the same offsets.
 constexpr FileNumber RollupCacheNumber(FileNumber segment) {
   return {segment.value | uint64_t{1} << 63};
 }
@@ -39,13 +39,19 @@ struct RollupFooter {
   uint32_t rows_per_line_min = kRowsPerLineMin;
 
   uint64_t blocks() const { return (lines + kLinesPerBlock - 1) / kLinesPerBlock; }
+  // REQUIRES: block < blocks().
+  uint32_t lines_of(uint64_t block) const {
+    const uint64_t left = lines - block * kLinesPerBlock;
+    return left < kLinesPerBlock ? static_cast<uint32_t>(left) : kLinesPerBlock;
+  }
 };
 inline constexpr uint64_t kRollupFooterBytes = 8 + 4 + 4 + 16 + 7 * 8 + 8 + 4 + 4 + 8;
 
 void AppendRollupHeader(const DatabaseId& database_id, FileNumber number, Bytes& out);
 Status CheckRollupHeader(ByteSpan header, const DatabaseId& database_id, FileNumber number);
 void AppendRollupFooter(const RollupFooter& footer, Bytes& out);
-// Total. What it accepts names an index that ends where the footer begins.
+// Total. What it accepts names an index that ends where the footer begins, and no more entries and
+// lines than the rows can make.
 Result<RollupFooter> DecodeRollupFooter(ByteSpan footer, uint64_t file_bytes);
 
 // Up to kLinesPerBlock lines: integers for product, meter, unit, model, source, kind, hour (in

@@ -3,11 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/result.h"
 
 namespace tallystick {
+namespace {
+
+std::string LineText(const RollupLine& line) {
+  const RollupKey& key = line.key;
+  return fmt::format(
+      "{} in {} events of product {}, meter {}, unit {}, model {}, source {}, kind {}, hour {}",
+      line.sum.ToString(), line.count, key.product, key.meter, key.unit, key.model, key.source,
+      key.kind, key.hour_start_ms);
+}
+
+}  // namespace
 
 RollupReader::RollupReader(std::unique_ptr<File> file, uint64_t bytes, const RollupFooter& footer,
                            BlockCache& cache)
@@ -22,11 +34,8 @@ Result<std::unique_ptr<RollupReader>> RollupReader::OpenAlone(FileSystem& fs,
                                                               BlockCache& cache) {
   TALLY_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kRead));
   TALLY_ASSIGN_OR_RETURN(const uint64_t size, file->Size());
-  if (size < kRollupFooterBytes) {
-    return Status::Corruption(path + ": the file is too short for a rollup");
-  }
-  Bytes bytes(kRollupFooterBytes);
-  const uint64_t footer_at = size - kRollupFooterBytes;
+  Bytes bytes(std::min(size, kRollupFooterBytes));
+  const uint64_t footer_at = size - bytes.size();
   TALLY_RETURN_IF_ERROR(ReadFully(*file, footer_at, bytes));
   const auto footer = DecodeRollupFooter(bytes, size);
   if (!footer.ok()) {
@@ -40,12 +49,19 @@ Result<std::unique_ptr<RollupReader>> RollupReader::Open(FileSystem& fs, const s
                                                          BlockCache& cache) {
   TALLY_ASSIGN_OR_RETURN(auto reader, OpenAlone(fs, path, cache));
   const RollupFooter& footer = reader->footer();
-  if (footer.database_id != segment.database_id || footer.number != segment.number ||
-      footer.first_lsn != segment.first_lsn || footer.last_lsn != segment.last_lsn ||
-      footer.rows != segment.rows || footer.segment_checksum != segment.footer_checksum) {
-    return reader->Fault(reader->bytes() - kRollupFooterBytes,
-                         "it is the rollup of another segment, or of another state of it");
-  }
+  std::string differs;
+  const auto compare = [&](std::string_view what, const auto& found, const auto& expected) {
+    if (differs.empty() && found != expected) {
+      differs = fmt::format("the footer's {} is {}, expected {}", what, found, expected);
+    }
+  };
+  compare("database id", footer.database_id.ToHex(), segment.database_id.ToHex());
+  compare("number", footer.number.value, segment.number.value);
+  compare("first LSN", footer.first_lsn.value, segment.first_lsn.value);
+  compare("last LSN", footer.last_lsn.value, segment.last_lsn.value);
+  compare("number of rows", footer.rows, segment.rows);
+  compare("checksum of the segment's footer", footer.segment_checksum, segment.footer_checksum);
+  if (!differs.empty()) return reader->Fault(reader->bytes() - kRollupFooterBytes, differs);
   return reader;
 }
 
@@ -69,16 +85,21 @@ Status RollupReader::CheckHeader() const {
 }
 
 Result<RollupReader::Index> RollupReader::LoadIndex() const {
-  Index index;
-  TALLY_ASSIGN_OR_RETURN(index.block,
+  TALLY_ASSIGN_OR_RETURN(BlockCache::Block block,
                          cache_.Get(RollupCacheNumber(footer_.number), footer_.index.offset,
                                     [&] { return Read(footer_.index); }));
+  return ParseIndex(std::move(block));
+}
+
+Result<RollupReader::Index> RollupReader::ParseIndex(BlockCache::Block block) const {
+  Index index{std::move(block), {}, {}};
   Decoder in(*index.block);
   const auto starts = static_cast<uint32_t>(footer_.entries + 1);
   const auto offsets = static_cast<uint32_t>(footer_.blocks() + 1);
   if (!IntChunk::Parse(in, starts, &index.starts) ||
       !IntChunk::Parse(in, offsets, &index.offsets) || in.remaining() != 0 ||
-      index.starts.Get(starts - 1) != footer_.lines ||
+      index.starts.Get(0) != 0 || index.starts.Get(starts - 1) != footer_.lines ||
+      index.offsets.Get(0) != kRollupHeaderBytes ||
       index.offsets.Get(offsets - 1) != footer_.index.offset) {
     return Fault(footer_.index.offset, "the index does not decode");
   }
@@ -88,30 +109,39 @@ Result<RollupReader::Index> RollupReader::LoadIndex() const {
 Result<LineRange> RollupReader::LinesOf(uint64_t entry) const {
   TALLY_CHECK(entry < footer_.entries);
   TALLY_ASSIGN_OR_RETURN(const Index index, LoadIndex());
+  return LinesOf(index, entry);
+}
+
+Result<LineRange> RollupReader::LinesOf(const Index& index, uint64_t entry) const {
   const LineRange range{index.starts.Get(static_cast<uint32_t>(entry)),
                         index.starts.Get(static_cast<uint32_t>(entry + 1))};
   if (range.begin > range.end || range.end > footer_.lines) {
-    return Fault(footer_.index.offset, "the index contradicts itself");
+    return Fault(footer_.index.offset, "the entries do not follow one another");
   }
   return range;
 }
 
 Result<uint64_t> RollupReader::OffsetOf(uint64_t block) const {
+  TALLY_CHECK(block < footer_.blocks());
   TALLY_ASSIGN_OR_RETURN(const Index index, LoadIndex());
   return index.offsets.Get(static_cast<uint32_t>(block));
+}
+
+Result<BlockRef> RollupReader::RefOf(const Index& index, uint64_t block) const {
+  const uint64_t begin = index.offsets.Get(static_cast<uint32_t>(block));
+  const uint64_t end = index.offsets.Get(static_cast<uint32_t>(block + 1));
+  if (begin < kRollupHeaderBytes || begin >= end || end > footer_.index.offset ||
+      end - begin > UINT32_MAX) {
+    return Fault(footer_.index.offset, "the blocks do not follow one another");
+  }
+  return BlockRef{begin, static_cast<uint32_t>(end - begin)};
 }
 
 Result<BlockCache::Block> RollupReader::Block(uint64_t block) const {
   TALLY_CHECK(block < footer_.blocks());
   TALLY_ASSIGN_OR_RETURN(const Index index, LoadIndex());
-  const uint64_t begin = index.offsets.Get(static_cast<uint32_t>(block));
-  const uint64_t end = index.offsets.Get(static_cast<uint32_t>(block + 1));
-  if (begin < kRollupHeaderBytes || begin >= end || end > footer_.index.offset ||
-      end - begin > UINT32_MAX) {
-    return Fault(footer_.index.offset, "the index contradicts itself");
-  }
-  const BlockRef ref{begin, static_cast<uint32_t>(end - begin)};
-  return cache_.Get(RollupCacheNumber(footer_.number), begin, [&] { return Read(ref); });
+  TALLY_ASSIGN_OR_RETURN(const BlockRef ref, RefOf(index, block));
+  return cache_.Get(RollupCacheNumber(footer_.number), ref.offset, [&] { return Read(ref); });
 }
 
 size_t RollupColumns::Place(SegmentColumn column) {
@@ -121,71 +151,88 @@ size_t RollupColumns::Place(SegmentColumn column) {
 }
 
 Status RollupColumns::Enter(uint64_t block, uint32_t begin, uint32_t end) {
-  const uint64_t left = reader_.footer().lines - block * kLinesPerBlock;
-  const auto lines = static_cast<uint32_t>(std::min<uint64_t>(left, kLinesPerBlock));
-  TALLY_CHECK(begin < end && end <= lines);
-  TALLY_ASSIGN_OR_RETURN(const BlockCache::Block bytes, reader_.Block(block));
+  rows_ = 0;
+  TALLY_ASSIGN_OR_RETURN(const BlockCache::Block payload, reader_.Block(block));
   TALLY_ASSIGN_OR_RETURN(const uint64_t offset, reader_.OffsetOf(block));
+  return Decode(block, offset, *payload, begin, end);
+}
+
+Status RollupColumns::Decode(uint64_t block, uint64_t offset, ByteSpan payload, uint32_t begin,
+                             uint32_t end) {
+  const uint32_t lines = reader_.footer().lines_of(block);
+  TALLY_CHECK(begin < end && end <= lines);
   rows_ = end - begin;
-  Decoder in(*bytes);
-  IntChunk chunk;
-  const auto unpack = [&](std::vector<uint64_t>& values) {
-    if (!IntChunk::Parse(in, lines, &chunk)) return false;
-    values.resize(rows_);
-    chunk.Unpack(begin, values);
-    return true;
-  };
+  Decoder in(payload);
   bool good = true;
-  for (auto& values : integers_) good = good && unpack(values);
-  good = good && unpack(counts_);
-  const auto form = in.Fixed<uint8_t>();
+  for (auto& values : integers_) good = good && Unpack(in, lines, begin, values);
+  good = good && Unpack(in, lines, begin, counts_) && DecodeQuantities(in, lines, begin);
+  Status status = Status::Ok();
+  if (!good || in.remaining() != 0) {
+    status = reader_.Fault(offset, "the block of lines does not decode");
+  } else {
+    status = CheckKeys(offset);
+  }
+  if (!status.ok()) rows_ = 0;
+  return status;
+}
+
+bool RollupColumns::Unpack(Decoder& in, uint32_t lines, uint32_t begin,
+                           std::vector<uint64_t>& values) const {
+  IntChunk chunk;
+  if (!IntChunk::Parse(in, lines, &chunk)) return false;
+  values.resize(rows_);
+  chunk.Unpack(begin, values);
+  return true;
+}
+
+bool RollupColumns::DecodeQuantities(Decoder& in, uint32_t lines, uint32_t begin) {
+  using Limbs = std::array<uint64_t, 4>;
   quantities_ = {};
+  const auto form = in.Fixed<uint8_t>();
   if (form == 0) {
     quantities_.scale = in.Fixed<uint8_t>();
     std::vector<uint64_t> biased;
-    good = good && quantities_.scale <= Quantity::kScaleMax && unpack(biased);
-    mantissas_.assign(rows_, 0);
-    for (size_t i = 0; good && i < rows_; ++i) mantissas_[i] = Unbiased(biased[i]);
+    if (quantities_.scale > Quantity::kScaleMax || !Unpack(in, lines, begin, biased)) return false;
+    mantissas_.resize(rows_);
+    std::ranges::transform(biased, mantissas_.begin(), Unbiased);
     const auto [min, max] = std::ranges::minmax(mantissas_);
-    quantities_.mantissas = mantissas_;
     quantities_.min = min;
     quantities_.max = max;
-  } else {
-    const ByteSpan sums = in.Raw(uint64_t{lines} * sizeof(std::array<uint64_t, 4>));
-    good = good && form == 1 && in.ok();
-    wide_.clear();
-    for (uint32_t i = begin; good && i < end; ++i) {
-      wide_.push_back(ExactSum::FromLimbs(
-          LoadFixed<std::array<uint64_t, 4>>(sums.data() + i * sizeof(std::array<uint64_t, 4>))));
-    }
-    quantities_.wide = wide_;
+    quantities_.mantissas = mantissas_;
+    return true;
   }
-  if (!good || !in.ok() || in.remaining() != 0) {
-    rows_ = 0;
-    return reader_.Fault(offset, "the block of lines does not decode");
+  const ByteSpan sums = in.Raw(uint64_t{lines} * sizeof(Limbs));
+  if (form != 1 || !in.ok()) return false;
+  wide_.resize(rows_);
+  for (uint32_t i = 0; i < rows_; ++i) {
+    const std::byte* at = sums.data() + (uint64_t{begin} + i) * sizeof(Limbs);
+    wide_[i] = ExactSum::FromLimbs(LoadFixed<Limbs>(at));
   }
-  // Hours to their start: what does not fit is of no row.
-  for (uint64_t& hour : integers_[Place(SegmentColumn::kTimestamp)]) {
-    int64_t start;
-    if (__builtin_mul_overflow(Unbiased(hour), kHourMs, &start)) {
-      rows_ = 0;
-      return reader_.Fault(offset, "a line has an impossible hour");
-    }
-    hour = static_cast<uint64_t>(start);
-  }
+  quantities_.wide = wide_;
+  return true;
+}
+
+// Sets the zones, and makes times of hours. What is refused is of no row, and must not reach those
+// who make tables as large as a zone.
+Status RollupColumns::CheckKeys(uint64_t offset) {
   for (size_t i = 0; i < kColumns.size(); ++i) {
-    ColumnZone& zone = zones_[i];
-    if (kColumns[i] == SegmentColumn::kTimestamp) {
-      const auto less = [](uint64_t a, uint64_t b) {
-        return static_cast<int64_t>(a) < static_cast<int64_t>(b);
-      };
-      const auto [min, max] = std::ranges::minmax(integers_[i], less);
-      zone = {min, max};
-    } else {
-      const auto [min, max] = std::ranges::minmax(integers_[i]);
-      zone = {min, max};
-    }
+    const auto [min, max] = std::ranges::minmax(integers_[i]);
+    zones_[i] = {min, max};
+    uint64_t bound = UINT32_MAX;
+    if (kColumns[i] == SegmentColumn::kTimestamp) continue;
+    if (kColumns[i] == SegmentColumn::kKind) bound = static_cast<uint64_t>(EventKind::kRetraction);
+    if (max > bound) return reader_.Fault(offset, "a line has an impossible code");
   }
+  const size_t time = Place(SegmentColumn::kTimestamp);
+  const auto start_of = [](uint64_t hour) {
+    return static_cast<uint64_t>(Unbiased(hour) * kHourMs);
+  };
+  const ColumnZone hours = zones_[time];
+  if (Unbiased(hours.min) < INT64_MIN / kHourMs || Unbiased(hours.max) > INT64_MAX / kHourMs) {
+    return reader_.Fault(offset, "a line has an impossible hour");
+  }
+  std::ranges::transform(integers_[time], integers_[time].begin(), start_of);
+  zones_[time] = {start_of(hours.min), start_of(hours.max)};
   return Status::Ok();
 }
 
@@ -207,27 +254,30 @@ Result<QuantityColumn> RollupColumns::Quantities() { return quantities_; }
 Result<Rollup> ReadRollup(const RollupReader& reader) {
   TALLY_RETURN_IF_ERROR(reader.CheckHeader());
   const RollupFooter& footer = reader.footer();
+  TALLY_ASSIGN_OR_RETURN(Bytes payload, reader.Read(footer.index));
+  TALLY_ASSIGN_OR_RETURN(const RollupReader::Index index,
+                         reader.ParseIndex(std::make_shared<const Bytes>(std::move(payload))));
   Rollup rollup;
   rollup.starts.push_back(0);
   for (uint64_t entry = 0; entry < footer.entries; ++entry) {
-    TALLY_ASSIGN_OR_RETURN(const LineRange range, reader.LinesOf(entry));
-    if (range.begin != rollup.starts.back()) {
-      return reader.Fault(footer.index.offset, "the entries do not follow one another");
-    }
+    TALLY_ASSIGN_OR_RETURN(const LineRange range, reader.LinesOf(index, entry));
     rollup.starts.push_back(range.end);
   }
   RollupColumns columns(reader);
+  auto next_start = rollup.starts.begin();
   for (uint64_t block = 0; block < footer.blocks(); ++block) {
-    const uint64_t left = footer.lines - block * kLinesPerBlock;
-    TALLY_RETURN_IF_ERROR(
-        columns.Enter(block, 0, static_cast<uint32_t>(std::min<uint64_t>(left, kLinesPerBlock))));
-    const auto code = [&](SegmentColumn column, uint32_t i) {
-      return static_cast<uint32_t>((*columns.Integers(column))[i]);
+    TALLY_ASSIGN_OR_RETURN(const BlockRef ref, reader.RefOf(index, block));
+    TALLY_ASSIGN_OR_RETURN(const Bytes bytes, reader.Read(ref));
+    TALLY_RETURN_IF_ERROR(columns.Decode(block, ref.offset, bytes, 0, footer.lines_of(block)));
+    const auto value = [&](SegmentColumn column, uint32_t i) {
+      return columns.integers_[RollupColumns::Place(column)][i];
     };
-    TALLY_ASSIGN_OR_RETURN(const QuantityColumn sums, columns.Quantities());
-    TALLY_ASSIGN_OR_RETURN(const auto counts, columns.Counts());
-    TALLY_ASSIGN_OR_RETURN(const auto hours, columns.Integers(SegmentColumn::kTimestamp));
+    const auto code = [&](SegmentColumn column, uint32_t i) {
+      return static_cast<uint32_t>(value(column, i));
+    };
+    const QuantityColumn& sums = columns.quantities_;
     for (uint32_t i = 0; i < columns.rows(); ++i) {
+      const uint64_t at = rollup.lines.size();
       RollupLine& line = rollup.lines.emplace_back();
       line.key = {.product = code(SegmentColumn::kProductId, i),
                   .meter = code(SegmentColumn::kMeterId, i),
@@ -235,13 +285,18 @@ Result<Rollup> ReadRollup(const RollupReader& reader) {
                   .model = code(SegmentColumn::kModelId, i),
                   .source = code(SegmentColumn::kSource, i),
                   .kind = code(SegmentColumn::kKind, i),
-                  .hour_start_ms = static_cast<int64_t>(hours[i])};
+                  .hour_start_ms = static_cast<int64_t>(value(SegmentColumn::kTimestamp, i))};
       if (sums.wide.empty()) {
         line.sum.Add(Quantity{sums.mantissas[i], sums.scale});
       } else {
         line.sum = sums.wide[i];
       }
-      line.count = counts[i];
+      line.count = columns.counts_[i];
+      // The first line of an entry has none before it.
+      while (*next_start < at) ++next_start;
+      if (*next_start != at && line.key <= rollup.lines[at - 1].key) {
+        return reader.Fault(ref.offset, fmt::format("line {} is not above the one before it", at));
+      }
     }
   }
   return rollup;
@@ -249,21 +304,15 @@ Result<Rollup> ReadRollup(const RollupReader& reader) {
 
 Status CheckRollup(const RollupReader& reader, const Rollup& rollup) {
   TALLY_ASSIGN_OR_RETURN(const Rollup stored, ReadRollup(reader));
-  if (stored.starts != rollup.starts) {
-    return Status::Corruption(reader.path() +
-                              ": its lines are not of the accounts that the rows "
-                              "give");
-  }
-  if (stored.lines.size() != rollup.lines.size()) {
-    return Status::Corruption(fmt::format("{}: {} lines, the rows give {}", reader.path(),
-                                          stored.lines.size(), rollup.lines.size()));
+  if (stored.starts != rollup.starts || stored.lines.size() != rollup.lines.size()) {
+    return reader.Fault(reader.footer().index.offset,
+                        "its lines are not of the accounts that the rows give");
   }
   for (size_t i = 0; i < stored.lines.size(); ++i) {
     if (stored.lines[i] == rollup.lines[i]) continue;
-    return Status::Corruption(
-        fmt::format("{}: line {} says {} in {} events, the rows give {} in {}", reader.path(), i,
-                    stored.lines[i].sum.ToString(), stored.lines[i].count,
-                    rollup.lines[i].sum.ToString(), rollup.lines[i].count));
+    TALLY_ASSIGN_OR_RETURN(const uint64_t offset, reader.OffsetOf(i / kLinesPerBlock));
+    return reader.Fault(offset, fmt::format("line {} is {}, the rows give {}", i,
+                                            LineText(stored.lines[i]), LineText(rollup.lines[i])));
   }
   return Status::Ok();
 }

@@ -1,5 +1,5 @@
 // Reads a segment's rollup, N.sum. Opening reads the footer only and compares it with the segment;
-// blocks are read when they are needed, and verified before they are believed.
+// index and blocks are read when they are needed, and verified before they are believed.
 //
 // Errors: kNotFound where there is no file; kCorruption and kIoError with file and offset.
 // Thread rule: RollupReader from any thread; RollupColumns belongs to one, its reader must outlive
@@ -8,9 +8,10 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "rollup/rollup.h"
@@ -41,13 +42,16 @@ class RollupReader {
   // Entry 0: of all accounts together; code + 1: of the account with this code of the segment's
   // dictionary. Empty: its rows must be read. REQUIRES: entry < footer().entries.
   Result<LineRange> LinesOf(uint64_t entry) const;
-  // The payload of block number `block`. REQUIRES: block < footer().blocks().
+  // The payload of block number `block`, and where it stands in the file.
+  // REQUIRES: block < footer().blocks().
   Result<BlockCache::Block> Block(uint64_t block) const;
   Result<uint64_t> OffsetOf(uint64_t block) const;
   Status CheckHeader() const;
+  // "PATH at offset N: what"
   Status Fault(uint64_t offset, std::string_view what) const;
 
  private:
+  friend Result<Rollup> ReadRollup(const RollupReader& reader);
   struct Index {
     BlockCache::Block block;
     IntChunk starts;
@@ -56,8 +60,12 @@ class RollupReader {
 
   RollupReader(std::unique_ptr<File> file, uint64_t bytes, const RollupFooter& footer,
                BlockCache& cache);
+  // Through the cache.
   Result<Index> LoadIndex() const;
-  Result<Bytes> Read(const BlockRef& ref) const;
+  Result<Index> ParseIndex(BlockCache::Block block) const;
+  Result<LineRange> LinesOf(const Index& index, uint64_t entry) const;
+  Result<BlockRef> RefOf(const Index& index, uint64_t block) const;
+  Result<Bytes> Read(const BlockRef& ref) const;  // past the cache
 
   const std::unique_ptr<File> file_;
   const uint64_t bytes_;
@@ -85,11 +93,17 @@ class RollupColumns final : public ColumnSource {
   Result<std::span<const uint64_t>> Counts() override { return std::span<const uint64_t>(counts_); }
 
  private:
+  friend Result<Rollup> ReadRollup(const RollupReader& reader);
   static constexpr std::array kColumns = {SegmentColumn::kProductId, SegmentColumn::kMeterId,
                                           SegmentColumn::kUnit,      SegmentColumn::kModelId,
                                           SegmentColumn::kSource,    SegmentColumn::kKind,
                                           SegmentColumn::kTimestamp};
   static size_t Place(SegmentColumn column);
+  // Of a payload that was read from `offset` of the file.
+  Status Decode(uint64_t block, uint64_t offset, ByteSpan payload, uint32_t begin, uint32_t end);
+  bool Unpack(Decoder& in, uint32_t lines, uint32_t begin, std::vector<uint64_t>& values) const;
+  bool DecodeQuantities(Decoder& in, uint32_t lines, uint32_t begin);
+  Status CheckKeys(uint64_t offset);
 
   const RollupReader& reader_;
   uint32_t rows_ = 0;
@@ -103,11 +117,11 @@ class RollupColumns final : public ColumnSource {
   std::vector<ExactSum> wide_;
 };
 
-// Compares the whole file with what the segment's rows give: every line, every start. kCorruption
-// names the first difference. `rollup`: as BuildRollup made it.
-Status CheckRollup(const RollupReader& reader, const Rollup& rollup);
-
-// All lines of the file, in order, with the starts; verified.
+// All of the file, past the cache: every byte is verified, every entry's lines are in order.
 Result<Rollup> ReadRollup(const RollupReader& reader);
+
+// Compares all of the file, past the cache, with what the segment's rows give. kCorruption names
+// the first difference. `rollup`: as BuildRollup made it.
+Status CheckRollup(const RollupReader& reader, const Rollup& rollup);
 
 }  // namespace tallystick

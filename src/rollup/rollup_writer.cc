@@ -1,4 +1,4 @@
-// The footer is written last: what a crash or an error leaves behind does not open.
+// Writes N.sum. The footer comes last, so that a file that was cut off anywhere has none.
 #include <algorithm>
 
 #include "base/result.h"

@@ -12,6 +12,7 @@
 #include "dedupe/sidecar_inspect.h"
 #include "env/env.h"
 #include "manifest/manifest_inspect.h"
+#include "rollup/rollup_inspect.h"
 #include "segment/segment_inspect.h"
 #include "server/json_writer.h"
 #include "tallystick/db.h"
@@ -145,6 +146,8 @@ void AddInspect(CLI::App& app, Action* action) {
   AddInspector(*inspect, action, {"sidecar", "segments", ".idx"},
                "Dedupe sidecars, ours and usageDb's: every entry; all of it is verified",
                InspectSidecar);
+  AddInspector(*inspect, action, {"rollup", "segments", ".sum"},
+               "Rollups: the lines of each account; all of the file is verified", InspectRollup);
 }
 
 void AddVerify(CLI::App& app, Action* action) {

@@ -297,6 +297,23 @@ TEST_F(RollupTest, HoursBeforeTheEpochAndLargeCodesAreKept) {
   EXPECT_EQ(static_cast<int64_t>(zone.max), -kHourMs);
 }
 
+// Some 2^32 rows are needed for a sum beyond 192 bits.
+TEST_F(RollupTest, SumsOf256BitsAreKept) {
+  for (const std::array<uint64_t, 4>& limbs :
+       std::vector<std::array<uint64_t, 4>>{{5, 0, 0, 1},
+                                            {5, 0, 1, 0},
+                                            {5, uint64_t{1} << 63, 0, 0},
+                                            {5, 0, UINT64_MAX, UINT64_MAX},
+                                            {5, UINT64_MAX, UINT64_MAX, UINT64_MAX - 1},
+                                            {0, 0, 0, uint64_t{1} << 63}}) {
+    Rollup rollup = MadeUpRollup(1, 2);
+    rollup.lines[1].sum = ExactSum::FromLimbs(limbs);
+    WriteMadeUp(std::move(rollup));
+    ExpectReadBack();
+    ASSERT_TRUE(fs().Remove(kRollupPath).ok());
+  }
+}
+
 // Lines begin .. end of a block, against the lines that were written.
 void ExpectColumns(RollupColumns& columns, const std::vector<RollupLine>& all, uint64_t block,
                    uint32_t begin, uint32_t end) {

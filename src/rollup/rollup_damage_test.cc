@@ -313,7 +313,7 @@ TEST_F(RollupDamageTest, BlocksAreNotTakenForThoseOfTheSegment) {
   WriteSmall();
   BlockCache& cache = segment_.cache();
   const auto segment = segment_.Open();
-  ASSERT_TRUE(BuildRollup(**segment).ok());  // which fills the cache
+  ASSERT_TRUE(BuildRollup(**segment, kRowsPerLineMin).ok());  // which fills the cache
   const auto reader = RollupReader::Open(fs(), kRollupPath, info_, cache);
   ASSERT_TRUE(reader.ok());
   RollupColumns columns(**reader);

@@ -145,7 +145,7 @@ class RollupTest : public testing::Test {
     auto reader = segment_.Open();
     ASSERT_TRUE(reader.ok());
     info_ = (*reader)->info();
-    auto built = BuildRollup(**reader);
+    auto built = BuildRollup(**reader, kRowsPerLineMin);
     ASSERT_TRUE(built.ok()) << built.status().ToString();
     WriteLines(*std::move(built));
   }

@@ -530,7 +530,7 @@ TEST_F(RollupTest, AccountsThatAreNotInOrderAreRefused) {
   AddRows(rows, {.account = "b"}, 64);
   ASSERT_TRUE(segment_.Write(rows).ok());
   const Bytes good = segment_.Content();
-  const auto build = [&] { return BuildRollup(**segment_.Open()).status(); };
+  const auto build = [&] { return BuildRollup(**segment_.Open(), kRowsPerLineMin).status(); };
   EXPECT_TRUE(build().ok());
   ForgeConstant(segment_, 0, SegmentColumn::kAccountId, 2);
   EXPECT_EQ(build().code(), StatusCode::kCorruption);
@@ -550,7 +550,7 @@ TEST_F(RollupTest, TimesBeforeTheEpochAreOfTheHourThatTheyAreIn) {
   ASSERT_TRUE(segment_.Write(rows).ok());
   ForgeConstant(segment_, 0, SegmentColumn::kTimestamp, static_cast<uint64_t>(-kHourMs));
   ForgeConstant(segment_, 1, SegmentColumn::kTimestamp, static_cast<uint64_t>(int64_t{-1}));
-  const auto built = BuildRollup(**segment_.Open());
+  const auto built = BuildRollup(**segment_.Open(), kRowsPerLineMin);
   ASSERT_TRUE(built.ok());
   ASSERT_EQ(built->lines.size(), 2u);
   EXPECT_EQ(built->lines[1].key.hour_start_ms, -kHourMs);

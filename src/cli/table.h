@@ -3,10 +3,19 @@
 // Thread rule: one thread at a time.
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace tallystick {
+
+// The text with '?' for each control character (of UTF-8: U+0000..001F and U+007F..009F), so that
+// it can neither break a line nor reach the terminal.
+std::string Printable(std::string_view text);
+
+// How many columns a terminal needs for it: its code points.
+size_t Columns(std::string_view text);
 
 // Columns are as wide as their widest cell (in code points); cells that look like numbers stand
 // right.
@@ -18,8 +27,7 @@ class Table {
   void Add(std::vector<std::string> row);
   size_t rows() const { return rows_.size(); }
 
-  // Header, rule, rows; each line ends with '\n' and has no blanks before it. Control characters
-  // print as '?', so that no cell can break the table or the terminal.
+  // Header, rule, rows; each line ends with '\n' and has no blanks before it. Cells are Printable.
   std::string ToString() const;
 
  private:

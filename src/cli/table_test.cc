@@ -24,5 +24,11 @@ TEST(Table, ControlCharactersCannotBreakIt) {
   EXPECT_EQ(table.ToString(), "id\n-------\na?b?[2J\n");
 }
 
+TEST(Printable, KnowsTheControlCharactersOfUtf8) {
+  EXPECT_EQ(Printable("a\x7f\xc2\x9b"
+                      "1mé\xc2\xa0\xc2"),
+            "a??1mé\xc2\xa0\xc2");
+}
+
 }  // namespace
 }  // namespace tallystick

@@ -1,21 +1,17 @@
-// inspect and verify: what stands in the files, and whether it adds up.
+// inspect: what stands in the files.
 #include <algorithm>
 #include <memory>
 #include <vector>
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include "base/result.h"
 #include "cli/command.h"
-#include "cli/source.h"
 #include "dedupe/sidecar_inspect.h"
 #include "env/env.h"
 #include "manifest/manifest_inspect.h"
 #include "rollup/rollup_inspect.h"
 #include "segment/segment_inspect.h"
-#include "server/json_writer.h"
-#include "tallystick/db.h"
 #include "wal/wal_inspect.h"
 
 namespace tallystick {
@@ -73,44 +69,6 @@ int RunInspect(const std::string& path, const Kind& kind, bool json, Inspector i
   return code;
 }
 
-std::string ReportJson(const VerifyReport& report) {
-  std::string out = fmt::format(R"({{"accounts":{},"conflicts":{},"faults":[)", report.accounts,
-                                report.conflicts);
-  for (const std::string& fault : report.faults) {
-    if (!out.ends_with('[')) out += ',';
-    AppendJsonString(out, fault);
-  }
-  out += fmt::format(R"(],"lsn":{},"rows":{}}})", report.lsn.value, report.rows);
-  return out + '\n';
-}
-
-std::string ReportText(const VerifyReport& report) {
-  std::string out;
-  for (const std::string& fault : report.faults) out += "FAULT: " + fault + '\n';
-  out += fmt::format(
-      "{} rows, {} accounts, {} conflicts, as of LSN {}: {}\n", report.rows, report.accounts,
-      report.conflicts, report.lsn.value,
-      report.faults.empty() ? "everything agrees" : fmt::format("{} faults", report.faults.size()));
-  return out;
-}
-
-int RunVerify(const std::string& data, bool json) {
-  OpenOptions options;
-  options.create_if_missing = false;
-  options.log = StderrLog();
-  auto db = Db::Open(data, options);
-  if (!db.ok()) return Fail(db.status());
-  const bool progress = isatty(STDERR_FILENO) != 0;
-  const auto report = db->Verify([progress](uint64_t done, uint64_t all) {
-    if (progress) fmt::print(stderr, "\r{} of {} rows", done, all);
-  });
-  if (progress) fmt::print(stderr, "\r\x1b[K");
-  if (!report.ok()) return Fail(report.status());
-  if (!Print(json ? ReportJson(*report) : ReportText(*report))) return kExitFailed;
-  if (const Status closed = db->Close(); !closed.ok()) return Fail(closed);
-  return report->faults.empty() ? kExitOk : kExitFailed;
-}
-
 void AddInspector(CLI::App& inspect, Action* action, const Kind& kind, const char* description,
                   Inspector inspector) {
   struct Options {
@@ -148,21 +106,6 @@ void AddInspect(CLI::App& app, Action* action) {
                InspectSidecar);
   AddInspector(*inspect, action, {"rollup", "segments", ".sum"},
                "Rollups: the lines of each account; all of the file is verified", InspectRollup);
-}
-
-void AddVerify(CLI::App& app, Action* action) {
-  struct Options {
-    std::string data;
-    bool json = false;
-  };
-  const auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand(
-      "verify", "Recount everything from the rows and compare with what queries say");
-  command->add_option("--data", options->data, "A database directory that no server has open")
-      ->required();
-  command->add_flag("--json", options->json, "The report as JSON, for programs");
-  command->footer("Exit code 1 if anything disagrees.\nExample:\n  tallystick verify --data data");
-  command->callback([=] { *action = [=] { return RunVerify(options->data, options->json); }; });
 }
 
 }  // namespace tallystick

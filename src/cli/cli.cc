@@ -44,7 +44,10 @@ int RunCli(int argc, const char* const* argv) {
   Action action;
   AddServe(app, &action);
   AddIngest(app, &action);
-  AddReads(app, &action);
+  AddUsage(app, &action);
+  AddQuery(app, &action);
+  AddExplain(app, &action);
+  AddLists(app, &action);
   AddInspect(app, &action);
   AddVerify(app, &action);
   AddSidecar(app, &action);

@@ -23,7 +23,10 @@ using Action = std::function<int()>;
 // Each adds its command to `app`; the command, if chosen, sets *action.
 void AddServe(CLI::App& app, Action* action);
 void AddIngest(CLI::App& app, Action* action);
-void AddReads(CLI::App& app, Action* action);  // usage, events, event, conflicts
+void AddUsage(CLI::App& app, Action* action);  // usage, top
+void AddQuery(CLI::App& app, Action* action);
+void AddExplain(CLI::App& app, Action* action);
+void AddLists(CLI::App& app, Action* action);  // events, event, conflicts
 void AddInspect(CLI::App& app, Action* action);
 void AddVerify(CLI::App& app, Action* action);
 void AddSidecar(CLI::App& app, Action* action);

@@ -25,6 +25,7 @@ using boost::system::error_code;
 namespace {
 
 constexpr auto kSilenceMax = std::chrono::seconds(60);
+constexpr std::string_view kNextCursor = "Tally-Next-Cursor";
 
 }  // namespace
 
@@ -101,8 +102,11 @@ class HttpClient::Impl {
     if (error) return Lost("read from", error);
 
     auto message = parser.release();
-    HttpResponse response{.status = static_cast<int>(message.result_int()),
-                          .body = std::move(message.body())};
+    HttpResponse response{
+        .status = static_cast<int>(message.result_int()),
+        .body = std::move(message.body()),
+        .content_type = std::string(message[http::field::content_type]),
+        .next_cursor = std::string(message[{kNextCursor.data(), kNextCursor.size()}])};
     const auto retry_after = message[http::field::retry_after];
     std::from_chars(retry_after.data(), retry_after.data() + retry_after.size(),
                     response.retry_after_s);
@@ -148,13 +152,16 @@ HttpClient::HttpClient(HttpClient&&) noexcept = default;
 HttpClient& HttpClient::operator=(HttpClient&&) noexcept = default;
 HttpClient::~HttpClient() = default;
 
-Result<HttpResponse> HttpClient::Get(std::string_view target) {
+Result<HttpResponse> HttpClient::Get(std::string_view target, std::string_view accept) {
   http::request<http::string_body> request(http::verb::get, {target.data(), target.size()}, 11);
+  request.set(http::field::accept, {accept.data(), accept.size()});
   return impl_->Send(request);
 }
 
-Result<HttpResponse> HttpClient::PostJson(std::string_view target, std::string body) {
+Result<HttpResponse> HttpClient::PostJson(std::string_view target, std::string body,
+                                          std::string_view accept) {
   http::request<http::string_body> request(http::verb::post, {target.data(), target.size()}, 11);
+  request.set(http::field::accept, {accept.data(), accept.size()});
   request.set(http::field::content_type, "application/json");
   request.body() = std::move(body);
   return impl_->Send(request);

@@ -15,6 +15,8 @@ namespace tallystick {
 struct HttpResponse {
   int status = 0;
   std::string body;
+  std::string content_type;
+  std::string next_cursor;     // of a page of CSV; empty: none
   uint32_t retry_after_s = 0;  // 0: not said
 };
 
@@ -30,8 +32,9 @@ class HttpClient {
   // minute; whether it got the request is then unknown. A connection that was idle and has been
   // closed by the server is opened anew, once, and the request is sent again, so requests must be
   // such that sending them twice does no harm.
-  Result<HttpResponse> Get(std::string_view target);
-  Result<HttpResponse> PostJson(std::string_view target, std::string body);
+  // `accept` is the content type that is wanted.
+  Result<HttpResponse> Get(std::string_view target, std::string_view accept);
+  Result<HttpResponse> PostJson(std::string_view target, std::string body, std::string_view accept);
 
  private:
   class Impl;

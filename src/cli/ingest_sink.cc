@@ -30,7 +30,8 @@ class HttpSink final : public IngestSink {
     TALLY_ASSIGN_OR_RETURN(
         const HttpResponse response,
         client_.PostJson("/v1/usage/batch",
-                         fmt::format(R"({{"events":[{}]}})", fmt::join(events, ","))));
+                         fmt::format(R"({{"events":[{}]}})", fmt::join(events, ",")),
+                         "application/json"));
     if (response.status != 200) {
       if (response.retry_after_s > 0) retry_after_s_ = response.retry_after_s;
       return StatusOfProblem(response.status, response.body);

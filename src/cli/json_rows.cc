@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <simdjson.h>
 
+#include "base/result.h"
+
 namespace tallystick {
 namespace {
 
@@ -83,6 +85,22 @@ simdjson::error_code Read(ondemand::document& document, std::string_view array_k
   return simdjson::SUCCESS;
 }
 
+simdjson::error_code Read(ondemand::document& document, std::vector<std::string>& out) {
+  ondemand::array array;
+  if (const auto error = document.get_array().get(array)) return error;
+  for (auto element : array) {
+    std::string_view text;
+    if (const auto error = element.get_string().get(text)) return error;
+    out.emplace_back(text);
+  }
+  return simdjson::SUCCESS;
+}
+
+Status NotExpected(simdjson::error_code error, std::string_view json) {
+  return Status::Corruption(fmt::format("the answer is not the expected JSON: {}: {:.80}",
+                                        simdjson::error_message(error), json));
+}
+
 }  // namespace
 
 Result<JsonRows> ReadJsonRows(std::string_view json, std::string_view array_key) {
@@ -92,10 +110,26 @@ Result<JsonRows> ReadJsonRows(std::string_view json, std::string_view array_key)
   JsonRows out;
   auto error = parser.iterate(padded).get(document);
   if (!error) error = Read(document, array_key, out);
-  if (error) {
-    return Status::Corruption(fmt::format("the answer is not the expected JSON: {}: {:.80}",
-                                          simdjson::error_message(error), json));
-  }
+  if (error) return NotExpected(error, json);
+  return out;
+}
+
+Result<std::vector<JsonRow>> ReadJsonArray(std::string_view json) {
+  if (json.empty()) return std::vector<JsonRow>();
+  TALLY_ASSIGN_OR_RETURN(JsonRows read,
+                         ReadJsonRows(fmt::format(R"({{"rows":{}}})", json), "rows"));
+  return std::move(read.rows);
+}
+
+Result<std::vector<std::string>> ReadJsonTexts(std::string_view json) {
+  std::vector<std::string> out;
+  if (json.empty()) return out;
+  const simdjson::padded_string padded(json);
+  ondemand::parser parser;
+  ondemand::document document;
+  auto error = parser.iterate(padded).get(document);
+  if (!error) error = Read(document, out);
+  if (error) return NotExpected(error, json);
   return out;
 }
 

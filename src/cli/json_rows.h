@@ -25,6 +25,11 @@ struct JsonRows {
 // `array_key` may be empty: no rows. kCorruption if the text is not such a document.
 Result<JsonRows> ReadJsonRows(std::string_view json, std::string_view array_key);
 
+// The elements of an array of objects, or of texts, as a member that is an array gives it; "" has
+// none.
+Result<std::vector<JsonRow>> ReadJsonArray(std::string_view json);
+Result<std::vector<std::string>> ReadJsonTexts(std::string_view json);
+
 // The member, or "".
 const std::string& Member(const JsonRow& row, const std::string& name);
 

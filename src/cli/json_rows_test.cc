@@ -31,6 +31,23 @@ TEST(JsonRows, RefusesWhatIsNotSuchADocument) {
   EXPECT_FALSE(ReadJsonRows(R"({"lines":1})", "lines").ok());
 }
 
+TEST(JsonRows, ReadsArraysInside) {
+  const auto rows = ReadJsonArray(R"([{"a":1},{"b":{"c":"x"}}])");
+  ASSERT_TRUE(rows.ok()) << rows.status().message();
+  ASSERT_EQ(rows->size(), 2u);
+  EXPECT_EQ(Member((*rows)[0], "a"), "1");
+  EXPECT_EQ(Member((*rows)[1], "b.c"), "x");
+  EXPECT_TRUE(ReadJsonArray("")->empty());
+  EXPECT_FALSE(ReadJsonArray("[1]").ok());
+  EXPECT_FALSE(ReadJsonArray("[{]").ok());
+
+  const auto texts = ReadJsonTexts(R"(["a","b\nc"])");
+  ASSERT_TRUE(texts.ok()) << texts.status().message();
+  EXPECT_EQ(*texts, (std::vector<std::string>{"a", "b\nc"}));
+  EXPECT_TRUE(ReadJsonTexts("")->empty());
+  EXPECT_FALSE(ReadJsonTexts("[1]").ok());
+}
+
 TEST(StatusOfProblem, TakesCodeAndDetail) {
   const Status problem =
       StatusOfProblem(503, R"({"code":"queue_full","detail":"later","status":503})");

@@ -16,14 +16,26 @@ namespace {
 
 constexpr size_t kPieceBytes = 1 << 20;
 
+Status CheckType(const Request& request, std::string_view content_type) {
+  if (!request.csv || content_type.starts_with("text/csv")) return Status::Ok();
+  return Status::Unavailable("no_csv",
+                             fmt::format("asked for CSV, got `{:.80}`: this answer has no rows, or "
+                                         "the server is of an older version",
+                                         content_type));
+}
+
 class HttpSource final : public Source {
  public:
   explicit HttpSource(HttpClient client) : client_(std::move(client)) {}
 
-  Result<std::string> Get(const std::string& target) override {
-    TALLY_ASSIGN_OR_RETURN(HttpResponse response, client_.Get(target));
+  Result<Reply> Ask(const Request& request) override {
+    const std::string_view accept = request.csv ? "text/csv" : "application/json";
+    TALLY_ASSIGN_OR_RETURN(HttpResponse response,
+                           request.body ? client_.PostJson(request.target, *request.body, accept)
+                                        : client_.Get(request.target, accept));
     if (response.status != 200) return StatusOfProblem(response.status, response.body);
-    return std::move(response.body);
+    TALLY_RETURN_IF_ERROR(CheckType(request, response.content_type));
+    return Reply{std::move(response.body), std::move(response.next_cursor)};
   }
 
  private:
@@ -34,23 +46,28 @@ class DbSource final : public Source {
  public:
   explicit DbSource(Db db) : db_(std::move(db)) {}
 
-  Result<std::string> Get(const std::string& text) override {
-    TALLY_ASSIGN_OR_RETURN(const Target target, Target::Parse(text));
+  Result<Reply> Ask(const Request& request) override {
+    TALLY_ASSIGN_OR_RETURN(const Target target, Target::Parse(request.target));
     const RouteMatch match = MatchRoute(target.segments);
+    if (match.route == Route::kNone) {
+      return Status::NotFound("not_found", fmt::format("no such path: {}", request.target));
+    }
     ReadReply reply = RunRead(db_, match.route, match.parameter, target.query);
     if (!reply.stream) {
       if (reply.answer.status != 200) {
         return StatusOfProblem(reply.answer.status, reply.answer.body);
       }
-      return std::move(reply.answer.body);
+      TALLY_RETURN_IF_ERROR(CheckType(request, reply.answer.content_type));
+      return Reply{std::move(reply.answer.body), ""};
     }
-    std::string body;
+    TALLY_RETURN_IF_ERROR(CheckType(request, kJsonType));
+    Reply whole;
     for (bool last = false; !last;) {
       TALLY_ASSIGN_OR_RETURN(const RowStream::Piece piece, reply.stream->Next(kPieceBytes));
-      body += piece.text;
+      whole.text += piece.text;
       last = piece.last;
     }
-    return body;
+    return whole;
   }
 
  private:
@@ -59,8 +76,7 @@ class DbSource final : public Source {
 
 }  // namespace
 
-std::string MakeTarget(const std::vector<std::string>& segments,
-                       const std::vector<std::pair<std::string, std::string>>& parameters) {
+std::string MakeTarget(const std::vector<std::string>& segments, const Parameters& parameters) {
   std::string target;
   for (const std::string& segment : segments) target += '/' + PercentEncode(segment);
   char separator = '?';

@@ -130,7 +130,10 @@ Result<std::string> DrawPlot(std::span<const JsonRow> rows, const std::string& b
     if (is_new) all.push_back({std::move(heading), {}});
     const std::string quantity = Printable(Member(row, "quantity"));
     quantity_columns = std::max(quantity_columns, Columns(quantity));
-    all[found->second].quantities[*number] = quantity;
+    if (!all[found->second].quantities.emplace(*number, quantity).second) {
+      return Status::Corruption(fmt::format("two lines for {} of one series: one would be lost",
+                                            calendar.Text(*bucket, *number)));
+    }
     quantities.push_back(quantity);
   }
   const uint64_t buckets = static_cast<uint64_t>(last - first) + 1;

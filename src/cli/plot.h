@@ -43,7 +43,8 @@ class BarScale {
 // `series_keys`, names as they stand in the rows. A line of text for each bucket from the first to
 // the last one of the answer, those without usage too, with the date, a bar and the exact quantity;
 // one block for each series, in the order of the rows, all to one scale. kInvalidArgument
-// `plot_too_long` beyond 100,000 lines; kCorruption if a bucket is no time.
+// `plot_too_long` beyond 100,000 lines; kCorruption if a bucket is no time, or occurs twice in a
+// series.
 Result<std::string> DrawPlot(std::span<const JsonRow> rows, const std::string& bucket_key,
                              std::span<const std::string> series_keys, const Calendar& calendar,
                              size_t width);

@@ -119,9 +119,11 @@ TEST(DrawPlot, ControlCharactersAreNotPrinted) {
   EXPECT_EQ(plot.find("meter_id=a?]0;x??\n"), 0u);
 }
 
-TEST(DrawPlot, RefusesWhatIsNoTimeAndWhatIsTooLong) {
+TEST(DrawPlot, RefusesWhatItCannotDrawRight) {
   const std::vector<JsonRow> bad = {Line("soon", "1")};
   EXPECT_FALSE(DrawPlot(bad, "day", {}, Calendar(), kWidth).ok());
+  const std::vector<JsonRow> twice = {Line("1780272000000", "1"), Line("1780272000001", "2")};
+  EXPECT_FALSE(DrawPlot(twice, "day", {}, Calendar(), kWidth).ok());
   const std::vector<JsonRow> far = {{{"hour_start_ms", "0"}, {"quantity", "1"}},
                                     {{"hour_start_ms", "1780272000000"}, {"quantity", "1"}}};
   const auto plot = DrawPlot(far, "hour_start_ms", {}, Calendar(), kWidth);

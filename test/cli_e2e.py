@@ -333,8 +333,9 @@ class Reads(Case):
         def check(*place):
             plot = self.ok("usage", "acme", *place, "--plot", "--time-zone", "America/New_York").stdout
             self.assertTrue(plot.startswith("2025-05-31 "), plot)
-            table = self.ok("usage", "acme", *place, "--group-by", "day", "--time-zone", "America/New_York").stdout
-            self.assertIn("\n2025-05-31 ", table)
+            days = ["usage", "acme", *place, "--group-by", "day", "--time-zone", "America/New_York"]
+            self.assertIn("\n2025-05-31 ", self.ok(*days).stdout)
+            self.assertEqual(self.json(*days)["lines"][0]["day"], "1748664000000")  # 04:00 UTC
         self.both(check)
 
     def test_usage_over_all_accounts(self):

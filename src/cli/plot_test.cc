@@ -55,6 +55,11 @@ TEST(BarScale, BothSidesHaveOneScaleAndFit) {
   EXPECT_EQ(scale.columns(), 20u);
   EXPECT_EQ(scale.Draw("1000"), " │██████████████████");
   EXPECT_EQ(scale.Draw("500"), " │█████████         ");
+
+  const std::vector<std::string> mirrored = {"1", "-1000"};
+  const BarScale other(mirrored, 20);
+  EXPECT_EQ(other.Draw("-1000"), "██████████████████│ ");
+  EXPECT_EQ(other.Draw("-500"), "         █████████│ ");
 }
 
 TEST(BarScale, HasAtLeastTenColumnsAndSurvivesWhatIsNoNumber) {

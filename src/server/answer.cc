@@ -37,6 +37,7 @@ void AppendAnswer(std::string& out, const Answer& answer, const AnswerFraming& f
   if (answer.retry_after_s > 0) {
     fmt::format_to(std::back_inserter(out), "retry-after: {}\r\n", answer.retry_after_s);
   }
+  out += answer.headers;
   fmt::format_to(std::back_inserter(out), "content-length: {}\r\n\r\n", answer.body.size());
   if (!framing.head_only) out += answer.body;
 }

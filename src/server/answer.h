@@ -21,6 +21,7 @@ struct Answer {
   std::string body;
   std::string allow;           // of a 405
   uint32_t retry_after_s = 0;  // of a 503; 0: none
+  std::string headers;         // more of them: lines, each ended by CRLF
 
   static Answer Json(std::string body) { return {.body = std::move(body)}; }
   static Answer Text(std::string body) {

@@ -7,12 +7,24 @@
 
 #include "base/check.h"
 #include "server/http_connection.h"
+#include "server/page.h"
 #include "server/status_document.h"
 
 namespace tallystick {
 namespace {
 
 constexpr size_t kPieceBytes = 64 << 10;  // of a streamed answer
+
+// The page runs what stands in it and asks this server only, whatever an account is called.
+constexpr std::string_view kPagePolicy =
+    "content-security-policy: default-src 'none'; style-src 'unsafe-inline'; "
+    "script-src 'unsafe-inline'; connect-src 'self'; img-src data:\r\n";
+
+Answer PageAnswer() {
+  return {.content_type = "text/html; charset=utf-8",
+          .body = std::string(PageHtml()),
+          .headers = std::string(kPagePolicy)};
+}
 
 bool ReadsRows(Route route) {
   return route == Route::kUsage || route == Route::kEvents || route == Route::kEvent ||
@@ -126,6 +138,8 @@ Answer Connection::Immediate(Route route) {
       answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
       return answer;
     }
+    case Route::kPage:
+      return PageAnswer();
     default:
       TALLY_CHECK(false);  // the rest is dispatched elsewhere
   }

@@ -23,6 +23,7 @@ constexpr auto kPatterns = std::to_array<Pattern>({
     {Route::kReady, "/ready"},
     {Route::kStatus, "/v1/status"},
     {Route::kMetrics, "/metrics"},
+    {Route::kPage, "/"},
 });
 static_assert(kPatterns.size() + 1 == kRouteCount);
 

@@ -21,9 +21,10 @@ enum class Route : uint8_t {
   kReady,      // GET  /ready
   kStatus,     // GET  /v1/status
   kMetrics,    // GET  /metrics
+  kPage,       // GET  /
   kNone,       // no such path
 };
-inline constexpr size_t kRouteCount = 10;
+inline constexpr size_t kRouteCount = 11;
 
 // "/v1/accounts/{account}/usage", ...: the label of metrics.
 std::string_view RouteName(Route route);

@@ -20,7 +20,8 @@ TEST(Routes, PathsMatchWhole) {
   EXPECT_EQ(Matched({"healthy"}), Route::kNone);
   EXPECT_EQ(Matched({"v1"}), Route::kNone);
   EXPECT_EQ(Matched({"v1", "accounts", "a", "usage", "events", "x"}), Route::kNone);
-  EXPECT_EQ(Matched({""}), Route::kNone);
+  EXPECT_EQ(Matched({""}), Route::kPage);
+  EXPECT_EQ(Matched({"", ""}), Route::kNone);
 }
 
 TEST(Routes, TheParameterIsTheSegment) {

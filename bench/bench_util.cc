@@ -18,14 +18,6 @@ constexpr const char* kMeters[] = {"input_tokens", "output_tokens"};
 constexpr const char* kModels[] = {"model-small", "model-medium", "model-large", "model-vision"};
 constexpr int64_t kStartMs = 1'780'272'000'000;  // 2026-06-01
 
-// Spreads neighbours: ids come in no order, as UUIDs do.
-uint64_t Mix(uint64_t x) {
-  x += 0x9e3779b97f4a7c15;
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
 void WriteHex(uint64_t value, int digits, char* out) {
   for (int i = digits - 1; i >= 0; --i, value >>= 4) out[i] = "0123456789abcdef"[value & 15];
 }
@@ -46,6 +38,13 @@ std::string ReadFile(const std::string& path) {
 }
 
 }  // namespace
+
+uint64_t Mix(uint64_t x) {
+  x += 0x9e3779b97f4a7c15;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
 
 void EventSource::WriteId(uint64_t i, char* out) {
   const uint64_t a = Mix(i), b = Mix(a ^ i);

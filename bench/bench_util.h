@@ -1,4 +1,4 @@
-// What the ingest benchmarks share: made-up events, figures of the machine, percentiles, the
+// What the benchmarks share: made-up events, figures of the machine, percentiles, the
 // report.
 #pragma once
 
@@ -9,6 +9,9 @@
 #include "tallystick/event.h"
 
 namespace tallystick::bench {
+
+// Spreads neighbours: ids come in no order, as UUIDs do.
+uint64_t Mix(uint64_t x);
 
 // Deterministic events of the shape that the published figures use: UUID-like ids, 500 accounts,
 // two meters, four models, one dimension. `Json(i)` is about 321 bytes.

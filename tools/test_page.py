@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import urllib.error
 import urllib.parse
@@ -112,9 +113,9 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
 
-    def receive(self):
+    def receive(self, deadline):
         while b"\0" not in self.buffer:
-            if not select.select([self.into], [], [], ANSWER_SECONDS_MAX)[0]:
+            if not select.select([self.into], [], [], max(0, deadline - time.monotonic()))[0]:
                 raise TimeoutError("the browser does not answer")
             got = os.read(self.into, 1 << 16)
             if not got:
@@ -140,8 +141,9 @@ class Browser:
         if self.session:
             message["sessionId"] = self.session
         os.write(self.out, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
         while True:
-            answer = self.receive()
+            answer = self.receive(deadline)
             if answer.get("id") != self.number:
                 self.notice(answer)
             elif "error" in answer:
@@ -437,7 +439,10 @@ def main():
         return 3
     PageTest.program, PageTest.chromium = os.path.abspath(args.program), chromium
     PageTest.screenshots = args.screenshots
-    return 0 if unittest.main(argv=[sys.argv[0], "-v"], exit=False).result.wasSuccessful() else 1
+    try:
+        return 0 if unittest.main(argv=[sys.argv[0], "-v"], exit=False).result.wasSuccessful() else 1
+    finally:
+        PageTest.doClassCleanups()  # what an interrupted run left
 
 
 if __name__ == "__main__":

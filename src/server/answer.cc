@@ -12,11 +12,18 @@ namespace {
 
 constexpr uint32_t kRetryAfterSeconds = 1;
 
-void AppendHead(std::string& out, int status, std::string_view content_type,
-                const AnswerFraming& framing) {
-  fmt::format_to(std::back_inserter(out), "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ndate: {}\r\n",
-                 status, HttpReason(status), content_type, framing.date);
+void AppendHead(std::string& out, const Answer& answer, const AnswerFraming& framing) {
+  auto end = std::back_inserter(out);
+  fmt::format_to(end, "HTTP/1.1 {} {}\r\ncontent-type: {}\r\ndate: {}\r\n", answer.status,
+                 HttpReason(answer.status), answer.content_type, framing.date);
   if (!framing.keep_alive) out += "connection: close\r\n";
+  if (!answer.allow.empty()) fmt::format_to(end, "allow: {}\r\n", answer.allow);
+  if (answer.retry_after_s > 0) fmt::format_to(end, "retry-after: {}\r\n", answer.retry_after_s);
+  if (answer.lsn) fmt::format_to(end, "tally-lsn: {}\r\n", answer.lsn->value);
+  if (!answer.next_cursor.empty()) {
+    fmt::format_to(end, "tally-next-cursor: {}\r\n", answer.next_cursor);
+  }
+  out += answer.headers;
 }
 
 }  // namespace
@@ -32,19 +39,14 @@ Answer Answer::Problem(const Status& status) {
 
 void AppendAnswer(std::string& out, const Answer& answer, const AnswerFraming& framing) {
   out.reserve(out.size() + answer.body.size() + 256);
-  AppendHead(out, answer.status, answer.content_type, framing);
-  if (!answer.allow.empty()) fmt::format_to(std::back_inserter(out), "allow: {}\r\n", answer.allow);
-  if (answer.retry_after_s > 0) {
-    fmt::format_to(std::back_inserter(out), "retry-after: {}\r\n", answer.retry_after_s);
-  }
-  out += answer.headers;
+  AppendHead(out, answer, framing);
   fmt::format_to(std::back_inserter(out), "content-length: {}\r\n\r\n", answer.body.size());
   if (!framing.head_only) out += answer.body;
 }
 
-void AppendStreamHead(std::string& out, std::string_view content_type, bool chunked,
+void AppendStreamHead(std::string& out, const Answer& answer, bool chunked,
                       const AnswerFraming& framing) {
-  AppendHead(out, 200, content_type, framing);
+  AppendHead(out, answer, framing);
   if (chunked) out += "transfer-encoding: chunked\r\n";
   out += "\r\n";
 }

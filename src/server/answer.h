@@ -4,9 +4,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "tallystick/event.h"
 #include "tallystick/status.h"
 
 namespace tallystick {
@@ -14,6 +16,7 @@ namespace tallystick {
 inline constexpr std::string_view kJsonType = "application/json";
 inline constexpr std::string_view kProblemType = "application/problem+json";
 inline constexpr std::string_view kTextType = "text/plain; charset=utf-8";
+inline constexpr std::string_view kCsvType = "text/csv; charset=utf-8";
 
 struct Answer {
   int status = 200;
@@ -22,6 +25,8 @@ struct Answer {
   std::string allow;           // of a 405
   uint32_t retry_after_s = 0;  // of a 503; 0: none
   std::string headers;         // more of them: lines, each ended by CRLF
+  std::optional<Lsn> lsn;      // of CSV, which has no other place for it
+  std::string next_cursor;     // likewise
 
   static Answer Json(std::string body) { return {.body = std::move(body)}; }
   static Answer Text(std::string body) {
@@ -39,8 +44,9 @@ struct AnswerFraming {
 
 void AppendAnswer(std::string& out, const Answer& answer, const AnswerFraming& framing);
 
-// The head of an answer whose length is not known: chunked, or ended by closing (HTTP/1.0).
-void AppendStreamHead(std::string& out, std::string_view content_type, bool chunked,
+// The head of an answer whose length is not known (its body is left out): chunked, or ended by
+// closing (HTTP/1.0).
+void AppendStreamHead(std::string& out, const Answer& answer, bool chunked,
                       const AnswerFraming& framing);
 void AppendChunk(std::string& out, std::string_view data);  // nothing for no data
 void AppendLastChunk(std::string& out);

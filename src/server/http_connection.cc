@@ -7,11 +7,13 @@
 // answers may come in any order and leave in the order of the slots.
 //
 // Invariants:
-//  1. At most one read and one write are under way; the buffer of a read is not touched meanwhile.
+//  1. At most one read (or watch) and one write are under way; the buffer of a read is not touched
+//  meanwhile.
 //  2. slots_ holds at most pipeline_max requests (and their 100 Continue); beyond, reading pauses.
 //  3. Nothing is read behind a request whose answer will close the connection.
 //  4. body_accounted_ is this connection's part of metrics.body_memory_bytes.
 //  5. Once closed_, nothing is started any more; outstanding operations end with an error.
+//  6. A read of the database whose slot is gone is cancelled.
 #include "server/http_connection.h"
 
 #include <algorithm>
@@ -75,7 +77,7 @@ void Connection::Advance() {
     Gather();
   } while (paused_ && slots_.size() < core_.options.pipeline_max && !closed_);
   advancing_ = false;
-  if (draining_ && !paused_) input_ = Input::kEnded;
+  if ((draining_ || peer_ended_) && !paused_) input_ = Input::kEnded;
   StartWrite();
   StartRead();
   FinishIfDone();
@@ -158,7 +160,7 @@ void Connection::OnHead() {
     return AnswerEarly(std::move(answer));
   }
   encoding_ = BodyEncoding::kIdentity;
-  if (match_.route == Route::kIngest) {
+  if (TakesBody(match_.route)) {
     if (!IsJsonContentType(head_.content_type)) {
       return AnswerEarly(Answer::Problem(Status::InvalidArgument(
           "unsupported_media_type", "content-type must be application/json")));
@@ -167,10 +169,9 @@ void Connection::OnHead() {
     if (!encoding.ok()) return AnswerEarly(Answer::Problem(encoding.status()));
     encoding_ = *encoding;
   }
-  if (head_.content_length.value_or(0) > core_.options.body_bytes_max) {
+  if (head_.content_length.value_or(0) > BodyBytesMax()) {
     return AnswerEarly(Answer::Problem(Status::InvalidArgument(
-        "body_too_large",
-        fmt::format("the body may have {} bytes", core_.options.body_bytes_max))));
+        "body_too_large", fmt::format("the body may have {} bytes", BodyBytesMax()))));
   }
   if (!head_.has_body()) return Dispatch();
 
@@ -214,9 +215,9 @@ bool Connection::ProcessChunks() {
     }
     if (step->consumed == 0) return false;
     const std::string_view data = step->data;
-    if (body_.size() + data.size() > core_.options.body_bytes_max) {
-      Refuse(Status::InvalidArgument("body_too_large", fmt::format("the body may have {} bytes",
-                                                                   core_.options.body_bytes_max)));
+    if (body_.size() + data.size() > BodyBytesMax()) {
+      Refuse(Status::InvalidArgument("body_too_large",
+                                     fmt::format("the body may have {} bytes", BodyBytesMax())));
       return true;
     }
     if (data.size() > body_.room() &&
@@ -255,8 +256,8 @@ void Connection::ReleaseBody() {
 }
 
 void Connection::StartRead() {
-  if (closed_ || reading_ || peer_ended_) return;
-  if (!lingering_ && (paused_ || draining_ || input_ == Input::kEnded)) return;
+  if (closed_ || reading_ || watching_ || peer_ended_) return;
+  if (!lingering_ && (paused_ || draining_ || input_ == Input::kEnded)) return StartWatch();
   char* into = nullptr;
   size_t room = 0;
   if (input_ == Input::kBody && !lingering_) {
@@ -284,17 +285,48 @@ void Connection::StartRead() {
       });
 }
 
+// What it sent completely is still answered, if it only ended its sending.
+void Connection::OnPeerEnded(const boost::system::error_code& error) {
+  peer_ended_ = true;
+  peer_ended_micros_ = core_.NowMicros();
+  if (!paused_) {
+    input_ = Input::kEnded;
+    ReleaseBody();
+  }
+  if (error != boost::asio::error::eof) return Close();
+  Advance();
+}
+
+// Nothing is to be read now, but reads that nobody waits for any more should not go on.
+void Connection::StartWatch() {
+  if (unread_ || slots_.empty()) return;
+  watching_ = true;
+  socket_.async_wait(
+      boost::asio::ip::tcp::socket::wait_read,
+      [self = shared_from_this()](const boost::system::error_code&) { self->OnWatch(); });
+}
+
+void Connection::OnWatch() {
+  watching_ = false;
+  if (closed_) return;
+  char byte = 0;
+  boost::system::error_code error;
+  socket_.non_blocking(true, error);
+  if (!error) {
+    socket_.receive(boost::asio::buffer(&byte, 1), boost::asio::socket_base::message_peek, error);
+  }
+  if (error == boost::asio::error::would_block) return StartRead();
+  if (error) return OnPeerEnded(error);
+  unread_ = true;
+  StartRead();
+}
+
 void Connection::OnRead(const boost::system::error_code& error, size_t bytes) {
   reading_ = false;
   if (closed_) return;
   core_.metrics.bytes_received += bytes;
-  if (error) {
-    peer_ended_ = true;  // what it sent completely is still answered, if it only ended its sending
-    input_ = Input::kEnded;
-    ReleaseBody();
-    if (error != boost::asio::error::eof) return Close();
-    return Advance();
-  }
+  if (error) return OnPeerEnded(error);
+  unread_ = false;
   if (input_ == Input::kEnded) {
     begin_ = end_ = 0;
     ReleaseBody();
@@ -320,6 +352,9 @@ void Connection::Tick(int64_t now_micros) {
   };
   if (writing_ && later_than(write_micros_, core_.options.write_timeout_ms)) return Close();
   if (lingering_ && now_micros > linger_until_micros_) return Close();
+  if (peer_ended_ && later_than(peer_ended_micros_, core_.options.half_closed_ms_max)) {
+    CancelReads();
+  }
   const bool idle = input_ == Input::kHead && Buffered().empty() && slots_.empty() && !writing_;
   if (idle && later_than(idle_micros_, core_.options.idle_timeout_ms)) return Close();
   CheckInputDeadline(now_micros);
@@ -371,7 +406,7 @@ void Connection::Gather() {
     }
     const bool closing = !slot.interim && !slot.keep_alive;
     slots_.pop_front();
-    if (closing) slots_.clear();
+    if (closing) DropSlots();
   }
 }
 
@@ -437,7 +472,7 @@ void Connection::Close() {
   closed_ = true;
   boost::system::error_code ignored;
   socket_.close(ignored);
-  slots_.clear();
+  DropSlots();
   core_.metrics.connections_open -= 1;
   core_.connections.erase(id_);
 }

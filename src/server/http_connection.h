@@ -3,6 +3,7 @@
 // Thread rule: the io thread only.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -56,11 +57,24 @@ class Connection : public std::enable_shared_from_this<Connection> {
     int status = 0;
     int64_t started_micros = 0;
     std::string bytes;
-    SharedStream stream;
+    SharedStream stream;                           // until its last piece
+    std::shared_ptr<std::atomic<bool>> cancelled;  // of a read: set when nobody waits for it
   };
 
+  // A read on its way through the query pool.
+  struct Read {
+    Route route = Route::kNone;
+    std::string parameter;
+    QueryString query;
+    std::string body;
+    RowFormat format = RowFormat::kJson;
+    Cancelled cancelled;
+    int64_t wait_until_micros = 0;  // for its min_lsn
+  };
+  using SharedRead = std::shared_ptr<const Read>;
+
   struct PieceReply {
-    Answer answer;  // if there is no stream
+    ReadReply read;
     SharedStream stream;
     Result<RowStream::Piece> piece = RowStream::Piece();
   };
@@ -78,6 +92,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void ReleaseBody();
   void StartRead();
   void OnRead(const boost::system::error_code& error, size_t bytes);
+  void StartWatch();
+  void OnWatch();
+  void OnPeerEnded(const boost::system::error_code& error);
   void CheckInputDeadline(int64_t now_micros);
 
   // requests
@@ -88,11 +105,23 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Dispatch();
   void DispatchIngest(uint64_t slot_id);
   Answer Immediate(Route route);
+  // False, and the slot is filled, if the body cannot be expanded.
+  bool ExpandBody(Slot& slot);
   void DispatchRead(uint64_t slot_id);
   void FillSlot(Slot& slot, const Answer& answer);
   void OnReadReply(uint64_t slot_id, PieceReply reply);
   void RequestPiece(const Slot& slot);
   void OnPiece(uint64_t slot_id, Result<RowStream::Piece> piece);
+  void CancelReads();
+  void DropSlots();
+
+  // These outlive the connection that asked.
+  static void RunQuery(ServerCore& core, const std::weak_ptr<Connection>& asker, uint64_t slot_id,
+                       SharedRead read);
+  static void OnQueryDone(ServerCore& core, const std::weak_ptr<Connection>& asker,
+                          uint64_t slot_id, const SharedRead& read, PieceReply reply);
+  static void AwaitLsn(ServerCore& core, const std::weak_ptr<Connection>& asker, uint64_t slot_id,
+                       const SharedRead& read, PieceReply refusal);
 
   // output
   void Gather();
@@ -101,6 +130,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void FinishIfDone();
   void CloseLoudly();
 
+  uint64_t BodyBytesMax() const;
+  uint64_t ExpandedBytesMax() const;
   std::string_view Buffered() const { return {in_.data() + begin_, end_ - begin_}; }
 
   ServerCore& core_;
@@ -138,7 +169,10 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   bool advancing_ = false;
   bool draining_ = false;
+  bool watching_ = false;  // for the peer's end, where nothing is to be read
+  bool unread_ = false;    // bytes came while watching: its end cannot be seen behind them
   bool peer_ended_ = false;
+  int64_t peer_ended_micros_ = 0;
   bool lingering_ = false;
   int64_t idle_micros_ = 0;
   int64_t linger_until_micros_ = 0;

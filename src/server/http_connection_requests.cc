@@ -1,19 +1,24 @@
 // What a connection does with a request: a slot for its answer, and the way to the answer. The
 // state machine and its invariants are in http_connection.cc.
 #include <algorithm>
+#include <chrono>
 
 #include <fmt/format.h>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include "base/check.h"
 #include "server/http_connection.h"
 #include "server/page.h"
+#include "server/query_json.h"
 #include "server/status_document.h"
+#include "server/utf8.h"
 
 namespace tallystick {
 namespace {
 
 constexpr size_t kPieceBytes = 64 << 10;  // of a streamed answer
+constexpr int64_t kLsnPollMs = 5;         // of a read that waits for its min_lsn
 
 // The page runs what stands in it and asks this server only, whatever an account is called.
 constexpr std::string_view kPagePolicy =
@@ -27,8 +32,24 @@ Answer PageAnswer() {
 }
 
 bool ReadsRows(Route route) {
-  return route == Route::kUsage || route == Route::kEvents || route == Route::kEvent ||
-         route == Route::kConflicts;
+  switch (route) {
+    case Route::kUsageAll:
+    case Route::kAccounts:
+    case Route::kUsage:
+    case Route::kEvents:
+    case Route::kExplain:
+    case Route::kVerify:
+    case Route::kQueryJson:
+    case Route::kEvent:
+    case Route::kConflicts:
+      return true;
+    default:
+      return false;
+  }
+}
+
+Status CancelledStatus() {
+  return Status::Unavailable("cancelled", "the connection was closed, or its sending side was");
 }
 
 }  // namespace
@@ -88,6 +109,29 @@ void Connection::Dispatch() {
   ReleaseBody();
 }
 
+uint64_t Connection::BodyBytesMax() const {
+  const uint64_t all = core_.options.body_bytes_max;
+  return match_.route == Route::kQueryJson ? std::min<uint64_t>(all, kQueryBodyBytesMax) : all;
+}
+
+uint64_t Connection::ExpandedBytesMax() const {
+  const uint64_t all = core_.options.expanded_bytes_max;
+  return match_.route == Route::kQueryJson ? std::min<uint64_t>(all, kQueryBodyBytesMax) : all;
+}
+
+bool Connection::ExpandBody(Slot& slot) {
+  if (encoding_ == BodyEncoding::kIdentity) return true;
+  BodyBuffer expanded = core_.bodies.Take();
+  const Status status = Expand(encoding_, body_.text(), ExpandedBytesMax(), expanded);
+  if (!status.ok()) {
+    FillSlot(slot, Answer::Problem(status));
+    return false;
+  }
+  ReleaseBody();
+  body_ = std::move(expanded);
+  return true;
+}
+
 void Connection::DispatchIngest(uint64_t slot_id) {
   Slot& slot = *FindSlot(slot_id);
   OutcomePrinting printing;
@@ -102,14 +146,7 @@ void Connection::DispatchIngest(uint64_t slot_id) {
   if (!originals.ok()) return FillSlot(slot, Answer::Problem(originals.status()));
   printing.originals = *originals;
 
-  if (encoding_ != BodyEncoding::kIdentity) {
-    BodyBuffer expanded = core_.bodies.Take();
-    const Status status =
-        Expand(encoding_, body_.text(), core_.options.expanded_bytes_max, expanded);
-    if (!status.ok()) return FillSlot(slot, Answer::Problem(status));
-    ReleaseBody();
-    body_ = std::move(expanded);
-  }
+  if (!ExpandBody(slot)) return;
   body_.Pad();
   Batch batch = core_.db.NewBatch();
   const Status status = core_.parser.ParseBody(body_.text(), core_.options.batch_events_max, batch);
@@ -147,54 +184,124 @@ Answer Connection::Immediate(Route route) {
 
 void Connection::DispatchRead(uint64_t slot_id) {
   Slot& slot = *FindSlot(slot_id);
-  if (core_.metrics.queries_waiting >= core_.options.queries_waiting_max) {
+  ServerMetrics& metrics = core_.metrics;
+  if (metrics.queries_waiting >= core_.options.queries_waiting_max) {
     return FillSlot(slot, Answer::Problem(Status::Unavailable("queries_full", "try again later")));
   }
-  ++core_.metrics.queries_waiting;
-  boost::asio::post(
-      core_.queries, [self = weak_from_this(), &core = core_, slot_id, route = match_.route,
-                      parameter = std::string(match_.parameter), query = std::move(target_.query)] {
-        ReadReply read = RunRead(core.db, route, parameter, query);
-        PieceReply reply{std::move(read.answer), std::move(read.stream)};
-        if (reply.stream) reply.piece = reply.stream->Next(kPieceBytes);
-        boost::asio::post(core.io, [self, &core, slot_id, reply = std::move(reply)]() mutable {
-          --core.metrics.queries_waiting;
-          if (const auto connection = self.lock())
-            connection->OnReadReply(slot_id, std::move(reply));
-        });
-      });
+  if (!ExpandBody(slot)) return;
+  auto read = std::make_shared<Read>();
+  read->body = body_.text();
+  ReleaseBody();
+  if (metrics.body_memory_bytes + read->body.size() > core_.options.body_memory_bytes_max) {
+    return FillSlot(slot, Answer::Problem(Status::Unavailable(
+                              "body_memory_full", "other bodies are being read, or wait")));
+  }
+  metrics.body_memory_bytes += read->body.size();
+  ++metrics.queries_waiting;
+  slot.cancelled = std::make_shared<std::atomic<bool>>(false);
+  read->route = match_.route;
+  read->parameter = match_.parameter;
+  read->query = std::move(target_.query);
+  read->format = PrefersCsv(head_.accept) ? RowFormat::kCsv : RowFormat::kJson;
+  read->cancelled = slot.cancelled;
+  read->wait_until_micros = core_.NowMicros() + int64_t{core_.options.lsn_wait_ms_max} * 1000;
+  RunQuery(core_, weak_from_this(), slot_id, std::move(read));
+}
+
+void Connection::RunQuery(ServerCore& core, const std::weak_ptr<Connection>& asker,
+                          uint64_t slot_id, SharedRead read) {
+  boost::asio::post(core.queries, [&core, asker, slot_id, read = std::move(read)]() mutable {
+    PieceReply reply;
+    if (*read->cancelled) {
+      reply.read.status = CancelledStatus();
+      reply.read.answer = Answer::Problem(reply.read.status);
+    } else {
+      reply.read = RunRead(core.db, read->route, read->parameter, read->query,
+                           {read->body, read->format, read->cancelled});
+      reply.stream = std::move(reply.read.stream);
+    }
+    if (reply.stream) reply.piece = reply.stream->Next(kPieceBytes);
+    boost::asio::post(core.io, [&core, asker, slot_id, read = std::move(read),
+                                reply = std::move(reply)]() mutable {
+      if (reply.read.awaited.value > 0) {
+        AwaitLsn(core, asker, slot_id, read, std::move(reply));
+      } else {
+        OnQueryDone(core, asker, slot_id, read, std::move(reply));
+      }
+    });
+  });
+}
+
+// Runs the read again once its min_lsn is visible. When that takes too long, or nobody waits any
+// more, or the server stops, the refusal is the answer.
+void Connection::AwaitLsn(ServerCore& core, const std::weak_ptr<Connection>& asker,
+                          uint64_t slot_id, const SharedRead& read, PieceReply refusal) {
+  if (core.db.VisibleLsn() >= refusal.read.awaited) return RunQuery(core, asker, slot_id, read);
+  const auto connection = asker.lock();
+  const bool waits = connection && !connection->draining_ && !*read->cancelled;
+  if (!waits || core.NowMicros() >= read->wait_until_micros) {
+    if (*read->cancelled) {
+      refusal.read.status = CancelledStatus();
+      refusal.read.answer = Answer::Problem(refusal.read.status);
+    }
+    return OnQueryDone(core, asker, slot_id, read, std::move(refusal));
+  }
+  auto timer = std::make_shared<boost::asio::steady_timer>(core.io);
+  timer->expires_after(std::chrono::milliseconds(kLsnPollMs));
+  timer->async_wait([&core, asker, slot_id, read, timer,
+                     refusal = std::move(refusal)](const boost::system::error_code&) mutable {
+    AwaitLsn(core, asker, slot_id, read, std::move(refusal));
+  });
+}
+
+void Connection::OnQueryDone(ServerCore& core, const std::weak_ptr<Connection>& asker,
+                             uint64_t slot_id, const SharedRead& read, PieceReply reply) {
+  --core.metrics.queries_waiting;
+  core.metrics.body_memory_bytes -= read->body.size();
+  core.metrics.NoteQueryMemory(reply.read.memory_bytes);
+  if (!reply.read.faults.empty()) {
+    core.metrics.verify_faults += reply.read.faults.size();
+    core.Log(LogLevel::kError,
+             fmt::format("verify of account {}: {} faults, the first: {}", Shown(read->parameter),
+                         reply.read.faults.size(), reply.read.faults.front()));
+  }
+  const auto connection = asker.lock();
+  if (connection && connection->FindSlot(slot_id) != nullptr) {
+    connection->OnReadReply(slot_id, std::move(reply));
+  } else {
+    core.metrics.CountQuery(CancelledStatus());
+  }
 }
 
 void Connection::OnReadReply(uint64_t slot_id, PieceReply reply) {
-  Slot* const slot = FindSlot(slot_id);
-  if (slot == nullptr) return;
-  if (reply.stream && !reply.piece.ok()) {
-    FillSlot(*slot, Answer::Problem(reply.piece.status()));
-  } else if (!reply.stream) {
-    FillSlot(*slot, reply.answer);
-  } else if (reply.piece->last) {
-    FillSlot(*slot, Answer::Json(std::move(reply.piece->text)));
-  } else {
-    if (!slot->chunked) {  // HTTP/1.0: the end of the answer is the end of the connection
-      slot->keep_alive = false;
-      input_ = Input::kEnded;
-    }
-    AppendStreamHead(slot->bytes, kJsonType, slot->chunked,
-                     {.keep_alive = slot->keep_alive, .date = core_.date});
-    slot->status = 200;
-    slot->last = slot->head_only;
-    slot->stream = std::move(reply.stream);
-    OnPiece(slot_id, slot->head_only ? RowStream::Piece() : std::move(*reply.piece));
-    return;
+  Slot& slot = *FindSlot(slot_id);
+  if (!reply.stream || !reply.piece.ok() || reply.piece->last) {
+    Status status = reply.read.status;
+    if (reply.stream) status = reply.piece.status();
+    core_.metrics.CountQuery(status);
+    Answer answer = status.ok() ? std::move(reply.read.answer) : Answer::Problem(status);
+    if (reply.stream && status.ok()) answer.body = std::move(reply.piece->text);
+    FillSlot(slot, answer);
+    return Advance();
   }
-  Advance();
+  if (!slot.chunked) {  // HTTP/1.0: the end of the answer is the end of the connection
+    slot.keep_alive = false;
+    input_ = Input::kEnded;
+  }
+  AppendStreamHead(slot.bytes, reply.read.answer, slot.chunked,
+                   {.keep_alive = slot.keep_alive, .date = core_.date});
+  slot.status = 200;
+  slot.last = slot.head_only;
+  slot.stream = std::move(reply.stream);
+  OnPiece(slot_id, slot.head_only ? RowStream::Piece() : std::move(*reply.piece));
 }
 
 void Connection::RequestPiece(const Slot& slot) {
   ++core_.metrics.queries_waiting;
   boost::asio::post(core_.queries, [self = weak_from_this(), &core = core_, slot_id = slot.id,
-                                    stream = slot.stream]() mutable {
-    Result<RowStream::Piece> piece = stream->Next(kPieceBytes);
+                                    cancelled = slot.cancelled, stream = slot.stream]() mutable {
+    Result<RowStream::Piece> piece = CancelledStatus();
+    if (!*cancelled) piece = stream->Next(kPieceBytes);
     stream.reset();
     boost::asio::post(core.io, [self, &core, slot_id, piece = std::move(piece)]() mutable {
       --core.metrics.queries_waiting;
@@ -207,11 +314,19 @@ void Connection::OnPiece(uint64_t slot_id, Result<RowStream::Piece> piece) {
   Slot* const slot = FindSlot(slot_id);
   if (slot == nullptr || closed_) return;
   if (!piece.ok()) {
-    core_.Log(LogLevel::kError,
-              fmt::format("an answer was cut off: {}", piece.status().ToString()));
+    core_.metrics.CountQuery(piece.status());
+    slot->stream.reset();
+    if (piece.status().reason() != "cancelled") {
+      core_.Log(LogLevel::kError,
+                fmt::format("an answer was cut off: {}", piece.status().ToString()));
+    }
     return CloseLoudly();
   }
   slot->last |= piece->last;
+  if (slot->last) {
+    core_.metrics.CountQuery(Status::Ok());
+    slot->stream.reset();
+  }
   if (slot->chunked && !slot->head_only) {
     AppendChunk(slot->bytes, piece->text);
     if (slot->last) AppendLastChunk(slot->bytes);
@@ -220,6 +335,20 @@ void Connection::OnPiece(uint64_t slot_id, Result<RowStream::Piece> piece) {
   }
   slot->ready = true;
   Advance();
+}
+
+void Connection::CancelReads() {
+  for (const Slot& slot : slots_) {
+    if (slot.cancelled) *slot.cancelled = true;
+  }
+}
+
+void Connection::DropSlots() {
+  CancelReads();
+  for (const Slot& slot : slots_) {
+    if (slot.stream) core_.metrics.CountQuery(CancelledStatus());
+  }
+  slots_.clear();
 }
 
 void Connection::FillSlot(Slot& slot, const Answer& answer) {

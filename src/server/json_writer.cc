@@ -1,15 +1,11 @@
 #include "server/json_writer.h"
 
-#include <algorithm>
 #include <charconv>
 
 #include "base/check.h"
 
 namespace tallystick {
 namespace {
-
-constexpr std::string_view kMetricNames[] = {"corrections", "count", "quantity", "retractions",
-                                             "usage"};
 
 template <typename Integer>
 void AppendInteger(std::string& out, Integer value) {
@@ -18,56 +14,14 @@ void AppendInteger(std::string& out, Integer value) {
   out.append(digits, end);
 }
 
-// `"name":`, with a comma before it unless it is the object's first.
-void AppendKey(std::string& out, std::string_view name) {
-  if (out.back() != '{') out += ',';
-  out += '"';
-  out += name;  // our own names need no escaping
-  out += "\":";
-}
-
-void AppendText(std::string& out, std::string_view name, std::string_view text) {
-  AppendKey(out, name);
-  AppendJsonString(out, text);
-}
-
 void AppendNullable(std::string& out, std::string_view name,
                     const std::optional<std::string>& text) {
-  AppendKey(out, name);
+  AppendJsonKey(out, name);
   if (text) {
     AppendJsonString(out, *text);
   } else {
     out += "null";
   }
-}
-
-void AppendUint(std::string& out, std::string_view name, uint64_t value) {
-  AppendKey(out, name);
-  AppendInteger(out, value);
-}
-
-void AppendCorrectionRef(std::string& out, const std::optional<CorrectionRef>& reference) {
-  AppendKey(out, "correction_ref");
-  if (!reference) {
-    out += "null";
-    return;
-  }
-  out += '{';
-  AppendText(out, "original_event_id", reference->original_event_id);
-  AppendText(out, "reason", reference->reason);
-  out += '}';
-}
-
-void AppendDimensions(std::string& out, const Event& event) {
-  AppendKey(out, "dimensions");
-  out += '{';
-  for (const auto& [key, value] : event.dimensions) {
-    if (out.back() != '{') out += ',';
-    AppendJsonString(out, key);
-    out += ':';
-    AppendJsonString(out, value);
-  }
-  out += '}';
 }
 
 std::string_view OutcomeName(OutcomeKind kind) {
@@ -101,23 +55,62 @@ void AppendOutcome(std::string& out, size_t index, std::string_view event_id,
                    const EventOutcome& outcome, OutcomePrinting printing) {
   out += '{';
   const bool rejected = outcome.kind == OutcomeKind::kRejected;
-  if (rejected) AppendText(out, "code", outcome.rejection.code);
-  AppendText(out, "event_id", event_id);
-  if (rejected) AppendText(out, "field", outcome.rejection.field);
-  AppendUint(out, "index", index);
-  if (ShowsLsn(outcome, printing)) AppendUint(out, "lsn", outcome.lsn.value);
-  if (rejected) AppendText(out, "message", outcome.rejection.message);
-  AppendText(out, "outcome", OutcomeName(outcome.kind));
+  if (rejected) AppendJsonTextField(out, "code", outcome.rejection.code);
+  AppendJsonTextField(out, "event_id", event_id);
+  if (rejected) AppendJsonTextField(out, "field", outcome.rejection.field);
+  AppendJsonUintField(out, "index", index);
+  if (ShowsLsn(outcome, printing)) AppendJsonUintField(out, "lsn", outcome.lsn.value);
+  if (rejected) AppendJsonTextField(out, "message", outcome.rejection.message);
+  AppendJsonTextField(out, "outcome", OutcomeName(outcome.kind));
   out += '}';
 }
 
-// The names under which a line's group keys are printed.
-std::string LineKeyName(const Field& field) {
-  std::string name = field.Name();
-  if (std::ranges::find(kMetricNames, std::string_view(name)) != std::end(kMetricNames)) {
-    return "dimensions." + name;
+void AppendOriginal(std::string& out, const std::optional<EventLookup::Original>& original) {
+  AppendJsonKey(out, "original");
+  if (original && original->lsn) {
+    out += '{';
+    AppendJsonTextField(out, "event_id", original->event_id);
+    AppendJsonUintField(out, "lsn", original->lsn->value);
+    out += '}';
+  } else {
+    out += "null";
   }
-  return name;
+}
+
+void AppendUnresolved(std::string& out, const std::optional<EventLookup::Original>& original) {
+  if (!original || original->lsn) return;
+  AppendJsonKey(out, "unresolved");
+  out += "true";
+}
+
+// `original` may be null: not printed.
+void AppendEvent(std::string& out, const Event& event, std::string_view quantity,
+                 const std::optional<EventLookup::Original>* original) {
+  out += '{';
+  AppendJsonTextField(out, "account_id", event.account_id);
+  AppendJsonKey(out, "correction_ref");
+  if (event.correction_ref) {
+    AppendCorrectionRefJson(out, *event.correction_ref);
+  } else {
+    out += "null";
+  }
+  AppendJsonKey(out, "dimensions");
+  AppendDimensionsJson(out, event);
+  AppendJsonTextField(out, "event_id", event.event_id);
+  AppendJsonIntField(out, "ingested_at_ms", event.ingested_at_ms);
+  AppendJsonTextField(out, "kind", EventKindName(event.kind));
+  AppendJsonTextField(out, "meter_id", event.meter_id);
+  AppendNullable(out, "model_id", event.model_id);
+  if (original != nullptr) AppendOriginal(out, *original);
+  AppendJsonTextField(out, "product_id", event.product_id);
+  AppendJsonKey(out, "quantity");
+  out += quantity;
+  AppendJsonTextField(out, "source", event.source);
+  AppendNullable(out, "subscription_id", event.subscription_id);
+  AppendJsonIntField(out, "timestamp_ms", event.timestamp_ms);
+  AppendJsonTextField(out, "unit", event.unit);
+  if (original != nullptr) AppendUnresolved(out, *original);
+  out += '}';
 }
 
 }  // namespace
@@ -160,26 +153,57 @@ void AppendJsonString(std::string& out, std::string_view text) {
 void AppendJsonUint(std::string& out, uint64_t value) { AppendInteger(out, value); }
 void AppendJsonInt(std::string& out, int64_t value) { AppendInteger(out, value); }
 
-void AppendEventJson(std::string& out, const Event& event) {
+void AppendJsonKey(std::string& out, std::string_view name) {
+  if (out.back() != '{') out += ',';
+  out += '"';
+  out += name;
+  out += "\":";
+}
+
+void AppendJsonTextField(std::string& out, std::string_view name, std::string_view text) {
+  AppendJsonKey(out, name);
+  AppendJsonString(out, text);
+}
+
+void AppendJsonUintField(std::string& out, std::string_view name, uint64_t value) {
+  AppendJsonKey(out, name);
+  AppendInteger(out, value);
+}
+
+void AppendJsonIntField(std::string& out, std::string_view name, int64_t value) {
+  AppendJsonKey(out, name);
+  AppendInteger(out, value);
+}
+
+void AppendDimensionsJson(std::string& out, const Event& event) {
   out += '{';
-  AppendText(out, "account_id", event.account_id);
-  AppendCorrectionRef(out, event.correction_ref);
-  AppendDimensions(out, event);
-  AppendText(out, "event_id", event.event_id);
-  AppendKey(out, "ingested_at_ms");
-  AppendInteger(out, event.ingested_at_ms);
-  AppendText(out, "kind", EventKindName(event.kind));
-  AppendText(out, "meter_id", event.meter_id);
-  AppendNullable(out, "model_id", event.model_id);
-  AppendText(out, "product_id", event.product_id);
-  AppendKey(out, "quantity");
-  out += event.quantity.ToString();
-  AppendText(out, "source", event.source);
-  AppendNullable(out, "subscription_id", event.subscription_id);
-  AppendKey(out, "timestamp_ms");
-  AppendInteger(out, event.timestamp_ms);
-  AppendText(out, "unit", event.unit);
+  for (const auto& [key, value] : event.dimensions) {
+    if (out.back() != '{') out += ',';
+    AppendJsonString(out, key);
+    out += ':';
+    AppendJsonString(out, value);
+  }
   out += '}';
+}
+
+void AppendCorrectionRefJson(std::string& out, const CorrectionRef& reference) {
+  out += '{';
+  AppendJsonTextField(out, "original_event_id", reference.original_event_id);
+  AppendJsonTextField(out, "reason", reference.reason);
+  out += '}';
+}
+
+void AppendEventJson(std::string& out, const Event& event) {
+  AppendEvent(out, event, event.quantity.ToString(), nullptr);
+}
+
+void AppendEventJson(std::string& out, const Event& event,
+                     const std::optional<EventLookup::Original>& original) {
+  AppendEvent(out, event, event.quantity.ToString(), &original);
+}
+
+void AppendEventJson(std::string& out, const Event& event, std::string_view quantity) {
+  AppendEvent(out, event, quantity, nullptr);
 }
 
 std::string EventToJson(const Event& event) {
@@ -190,104 +214,41 @@ std::string EventToJson(const Event& event) {
 
 std::string EventLookupToJson(const EventLookup& lookup) {
   std::string out = "{";
-  AppendUint(out, "conflicts", lookup.conflicts);
-  AppendKey(out, "event");
+  AppendJsonUintField(out, "conflicts", lookup.conflicts);
+  AppendJsonKey(out, "event");
   AppendEventJson(out, lookup.event);
-  AppendUint(out, "event_lsn", lookup.event_lsn.value);
-  AppendUint(out, "lsn", lookup.lsn.value);
-  const bool resolved = lookup.original && lookup.original->lsn;
-  AppendKey(out, "original");
-  if (resolved) {
-    out += '{';
-    AppendText(out, "event_id", lookup.original->event_id);
-    AppendUint(out, "lsn", lookup.original->lsn->value);
-    out += '}';
-  } else {
-    out += "null";
-  }
-  if (lookup.original && !resolved) {
-    AppendKey(out, "unresolved");
-    out += "true";
-  }
+  AppendJsonUintField(out, "event_lsn", lookup.event_lsn.value);
+  AppendJsonUintField(out, "lsn", lookup.lsn.value);
+  AppendOriginal(out, lookup.original);
+  AppendUnresolved(out, lookup.original);
   out += '}';
   return out;
 }
 
 void AppendConflictJson(std::string& out, const Conflict& conflict) {
   out += '{';
-  AppendKey(out, "event");
+  AppendJsonKey(out, "event");
   AppendEventJson(out, conflict.event);
-  AppendUint(out, "lsn", conflict.lsn.value);
-  AppendUint(out, "original_lsn", conflict.original_lsn.value);
+  AppendJsonUintField(out, "lsn", conflict.lsn.value);
+  AppendJsonUintField(out, "original_lsn", conflict.original_lsn.value);
   out += '}';
 }
 
 void AppendRowSourcesJson(std::string& out, const RowSources& rows) {
   out += '{';
-  AppendUint(out, "memory", rows.memory);
-  AppendUint(out, "rollups", rows.rollups);
-  AppendUint(out, "segments", rows.segments);
+  AppendJsonUintField(out, "memory", rows.memory);
+  AppendJsonUintField(out, "rollups", rows.rollups);
+  AppendJsonUintField(out, "segments", rows.segments);
   out += '}';
-}
-
-void AppendUsageLineJson(std::string& out, std::span<const Field> group_by, const UsageLine& line) {
-  TALLY_CHECK(line.keys.size() == group_by.size());
-  // Few columns, so sorting them for every line costs little beside printing them.
-  std::vector<std::pair<std::string, const std::string*>> columns;
-  columns.reserve(group_by.size() + std::size(kMetricNames));
-  for (size_t i = 0; i < group_by.size(); ++i) {
-    columns.emplace_back(LineKeyName(group_by[i]), &line.keys[i]);
-  }
-  columns.emplace_back("corrections", &line.corrections);
-  columns.emplace_back("count", nullptr);
-  columns.emplace_back("quantity", &line.quantity);
-  columns.emplace_back("retractions", &line.retractions);
-  columns.emplace_back("usage", &line.usage);
-  std::ranges::sort(columns, {}, &std::pair<std::string, const std::string*>::first);
-
-  out += '{';
-  for (const auto& [name, text] : columns) {
-    if (out.back() != '{') out += ',';
-    AppendJsonString(out, name);
-    out += ':';
-    if (text == nullptr) {
-      AppendInteger(out, line.count);
-    } else {
-      AppendJsonString(out, *text);
-    }
-  }
-  out += '}';
-}
-
-std::string UsageLineToJson(std::span<const Field> group_by, const UsageLine& line) {
-  std::string out;
-  AppendUsageLineJson(out, group_by, line);
-  return out;
-}
-
-std::string UsageResultToJson(std::span<const Field> group_by, const UsageResult& result) {
-  std::string out = R"({"lines":[)";
-  for (const UsageLine& line : result.lines) {
-    if (out.back() != '[') out += ',';
-    AppendUsageLineJson(out, group_by, line);
-  }
-  out += ']';
-  AppendUint(out, "lsn", result.lsn.value);
-  AppendKey(out, "rows");
-  AppendRowSourcesJson(out, result.rows);
-  AppendKey(out, "watermark_ms");
-  AppendInteger(out, result.watermark_ms);
-  out += '}';
-  return out;
 }
 
 std::string IngestResultToJson(const IngestResult& result, OutcomePrinting printing) {
   std::string out = "{";
-  AppendUint(out, "accepted", result.accepted);
-  AppendUint(out, "conflicts", result.conflicts);
-  AppendUint(out, "duplicates", result.duplicates);
-  AppendUint(out, "lsn", result.lsn.value);
-  AppendKey(out, "outcomes");
+  AppendJsonUintField(out, "accepted", result.accepted);
+  AppendJsonUintField(out, "conflicts", result.conflicts);
+  AppendJsonUintField(out, "duplicates", result.duplicates);
+  AppendJsonUintField(out, "lsn", result.lsn.value);
+  AppendJsonKey(out, "outcomes");
   out += '[';
   if (printing.all || result.accepted < result.outcomes.size()) {
     for (size_t i = 0; i < result.outcomes.size(); ++i) {
@@ -298,7 +259,7 @@ std::string IngestResultToJson(const IngestResult& result, OutcomePrinting print
     }
   }
   out += ']';
-  AppendUint(out, "rejected", result.rejected);
+  AppendJsonUintField(out, "rejected", result.rejected);
   out += '}';
   return out;
 }

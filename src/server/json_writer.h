@@ -1,5 +1,6 @@
-// JSON of what the database answers: events, usage lines, batch outcomes. Numbers are exact,
-// whatever their size; object keys are in alphabetical order; no blanks.
+// JSON of what the database answers: events, batch outcomes, and the parts that other answers are
+// made of. Numbers are exact, whatever their size; object keys are in alphabetical order; no
+// blanks.
 //
 // Everything appends to a string that the caller owns.
 //
@@ -7,10 +8,9 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "tallystick/db.h"
 #include "tallystick/event.h"
@@ -23,11 +23,29 @@ void AppendJsonString(std::string& out, std::string_view text);
 void AppendJsonUint(std::string& out, uint64_t value);
 void AppendJsonInt(std::string& out, int64_t value);
 
+// A field of an object whose opening brace is in `out` already: a comma unless it is the first,
+// then
+// `"name":` and the value. Names are our own; they are not escaped.
+void AppendJsonKey(std::string& out, std::string_view name);
+void AppendJsonTextField(std::string& out, std::string_view name, std::string_view text);
+void AppendJsonUintField(std::string& out, std::string_view name, uint64_t value);
+void AppendJsonIntField(std::string& out, std::string_view name, int64_t value);
+
 // The event as usageDb prints it, but dimensions as a plain map: {"account_id":...,"unit":...}.
 void AppendEventJson(std::string& out, const Event& event);
 std::string EventToJson(const Event& event);
+// The same with the fields "original" and "unresolved" of EventLookupToJson among the others.
+void AppendEventJson(std::string& out, const Event& event,
+                     const std::optional<EventLookup::Original>& original);
+// The same with another quantity: a sum can be larger than that of any event.
+void AppendEventJson(std::string& out, const Event& event, std::string_view quantity);
 
-// {"conflicts":n,"event":{...},"event_lsn":n,"lsn":n,"original":{...}|null[,"unresolved":true]}
+// {"region":"eu"}, and {"original_event_id":"e","reason":""}.
+void AppendDimensionsJson(std::string& out, const Event& event);
+void AppendCorrectionRefJson(std::string& out, const CorrectionRef& reference);
+
+// {"conflicts":n,"event":{...},"event_lsn":n,"lsn":n,"original":{"event_id":"e","lsn":n}}. For an
+// original that does not exist null and "unresolved":true, for an event that names none null.
 std::string EventLookupToJson(const EventLookup& lookup);
 
 // {"event":{...},"lsn":n,"original_lsn":n}
@@ -35,14 +53,6 @@ void AppendConflictJson(std::string& out, const Conflict& conflict);
 
 // {"memory":n,"rollups":n,"segments":n}
 void AppendRowSourcesJson(std::string& out, const RowSources& rows);
-
-// {"corrections":"0","count":2,"meter_id":"t","quantity":"12.5","retractions":"0","usage":"12.5"}.
-// A group key that is named like a metric is printed as "dimensions.NAME".
-void AppendUsageLineJson(std::string& out, std::span<const Field> group_by, const UsageLine& line);
-std::string UsageLineToJson(std::span<const Field> group_by, const UsageLine& line);
-
-// {"lines":[...],"lsn":n,"rows":{...},"watermark_ms":n}
-std::string UsageResultToJson(std::span<const Field> group_by, const UsageResult& result);
 
 struct OutcomePrinting {
   bool all = false;        // plainly accepted events too

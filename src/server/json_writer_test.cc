@@ -28,15 +28,6 @@ RC_GTEST_PROP(JsonWriter, StringsReadBack, (const std::string& raw)) {
   RC_ASSERT(boost::json::parse(Quoted(text)).as_string() == text);
 }
 
-TEST(JsonWriter, LinesAreAlphabeticalAndTheirMetricsKeepTheirNames) {
-  const std::vector<Field> group_by = {Field::Parse("zone"), Field::Parse("count"),
-                                       Field::Parse("account_id")};
-  const UsageLine line{{"z", "c", "a"}, "3", "4", "-1", "0", 2};
-  EXPECT_EQ(UsageLineToJson(group_by, line),
-            R"({"account_id":"a","corrections":"-1","count":2,"dimensions.count":"c",)"
-            R"("quantity":"3","retractions":"0","usage":"4","zone":"z"})");
-}
-
 TEST(JsonWriter, EventsOfAnySize) {
   Event event;
   event.event_id = "e";

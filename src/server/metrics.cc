@@ -6,6 +6,8 @@
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 
+#include "server/problem.h"
+
 namespace tallystick {
 namespace {
 
@@ -83,6 +85,15 @@ void AddDatabase(const DbStatus& db, Families& families) {
                  db.sidecars_unknown);
   families.Counter("tallystick_sidecar_write_failures_total",
                    "Segments committed without their sidecar", db.sidecar_write_failures);
+  families.Gauge("tallystick_rollups", "Segments with a rollup", db.rollups);
+  families.Gauge("tallystick_rollup_lines", "Lines of rollups", db.rollup_lines);
+  families.Gauge("tallystick_rollup_bytes", "Bytes of rollups", db.rollup_bytes);
+  families.Counter("tallystick_rollups_corrupt_total", "Rollups that did not verify",
+                   db.rollups_corrupt);
+  families.Counter("tallystick_rollups_rebuilt_total", "Rollups rebuilt from their segment",
+                   db.rollups_rebuilt);
+  families.Counter("tallystick_rollup_write_failures_total",
+                   "Segments committed without their rollup", db.rollup_write_failures);
   families.Gauge("tallystick_filter_bytes", "Bytes of sidecar filters in memory", db.filter_bytes);
   families.Gauge("tallystick_filters_loaded", "Sidecar filters in memory", db.filters_loaded);
   families.Counter("tallystick_probe_pages_total", "Requests that needed sidecar pages",
@@ -114,6 +125,14 @@ void ServerMetrics::CountAnswer(Route route, int http_status, int64_t micros) {
   latency.sum_micros += micros;
 }
 
+void ServerMetrics::CountQuery(const Status& status) {
+  ++queries_[status.ok() ? "ok" : ProblemOf(status).code];
+}
+
+void ServerMetrics::NoteQueryMemory(uint64_t bytes) {
+  query_memory_bytes_max_ = std::max(query_memory_bytes_max_, bytes);
+}
+
 std::string ServerMetrics::Render(const DbStatus& db) const {
   Families families;
   AddDatabase(db, families);
@@ -124,9 +143,22 @@ std::string ServerMetrics::Render(const DbStatus& db) const {
                    "Connections refused for their number", connections_refused);
   families.Counter("tallystick_http_received_bytes_total", "Bytes received", bytes_received);
   families.Counter("tallystick_http_sent_bytes_total", "Bytes sent", bytes_sent);
-  families.Gauge("tallystick_http_body_memory_bytes", "Memory of bodies being read",
-                 body_memory_bytes);
+  families.Gauge("tallystick_http_body_memory_bytes",
+                 "Memory of bodies being read, and of those of waiting reads", body_memory_bytes);
   families.Gauge("tallystick_http_queries_waiting", "Reads that wait or run", queries_waiting);
+
+  families.Gauge("tallystick_query_memory_bytes_max", "Most memory that a read needed so far",
+                 query_memory_bytes_max_);
+  families.Counter("tallystick_verify_faults_total", "Differences that verifies of accounts found",
+                   verify_faults);
+  MetricFamily& queries =
+      families.Begin("tallystick_queries_total", "Reads ended, by outcome", MetricType::Counter);
+  for (const auto& [outcome, count] : queries_) {
+    ClientMetric metric;
+    metric.label = {{"outcome", std::string(outcome)}};
+    metric.counter.value = static_cast<double>(count);
+    queries.metric.push_back(std::move(metric));
+  }
 
   MetricFamily& requests =
       families.Begin("tallystick_http_requests_total", "Requests answered, by route and status",

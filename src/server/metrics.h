@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "server/routes.h"
@@ -18,6 +19,9 @@ class ServerMetrics {
  public:
   // One answer, `micros` after its head was read.
   void CountAnswer(Route route, int http_status, int64_t micros);
+  // The end of a read of the database: `ok`, or the code of its problem.
+  void CountQuery(const Status& status);
+  void NoteQueryMemory(uint64_t bytes);
 
   uint64_t connections_accepted = 0;
   uint64_t connections_refused = 0;
@@ -26,6 +30,7 @@ class ServerMetrics {
   uint64_t bytes_sent = 0;
   uint64_t body_memory_bytes = 0;
   uint64_t queries_waiting = 0;
+  uint64_t verify_faults = 0;
 
   std::string Render(const DbStatus& db) const;
 
@@ -38,6 +43,8 @@ class ServerMetrics {
   };
 
   std::map<std::pair<Route, int>, uint64_t> answers_;
+  std::map<std::string_view, uint64_t> queries_;  // by outcome
+  uint64_t query_memory_bytes_max_ = 0;
   std::array<Latency, kRouteCount> latencies_;
 };
 

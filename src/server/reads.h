@@ -3,38 +3,42 @@
 // Thread rule: pure functions; a RowStream is used by one thread at a time.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "server/answer.h"
 #include "server/query_string.h"
 #include "server/routes.h"
+#include "server/row_stream.h"
 #include "tallystick/db.h"
 #include "tallystick/status.h"
 
 namespace tallystick {
 
-// A JSON answer that is made piece by piece, so that its size does not matter. Holds rows of the
-// database alive; must be destroyed before the Db closes.
-class RowStream {
- public:
-  struct Piece {
-    std::string text;
-    bool last = false;
-  };
-
-  virtual ~RowStream() = default;
-  // About `bytes` more, at least something. REQUIRES: none before was the last.
-  virtual Result<Piece> Next(size_t bytes) = 0;
+// What a read may have beside its path and its parameters.
+struct ReadContext {
+  std::string_view body;                // of a POST: JSON
+  RowFormat format = RowFormat::kJson;  // wanted; a route that has no CSV answers JSON
+  Cancelled cancelled;
 };
 
 struct ReadReply {
-  Answer answer;                      // if there is no stream
-  std::unique_ptr<RowStream> stream;  // JSON, status 200
+  // If there is no stream. Else its head: status 200, content type, header fields.
+  Answer answer;
+  std::unique_ptr<RowStream> stream;
+
+  // For whoever counts, logs and waits.
+  Status status;                    // ok, or what `answer` is about
+  Lsn awaited;                      // `lsn_not_reached`: the min_lsn; else 0
+  uint64_t memory_bytes = 0;        // that a sum needed at most
+  std::vector<std::string> faults;  // that a verify found
 };
 
 // Blocks. `parameter` is the path's account or event id.
-ReadReply RunRead(const Db& db, Route route, std::string_view parameter, const QueryString& query);
+ReadReply RunRead(const Db& db, Route route, std::string_view parameter, const QueryString& query,
+                  const ReadContext& context = {});
 
 }  // namespace tallystick

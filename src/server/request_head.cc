@@ -1,5 +1,7 @@
 #include "server/request_head.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
@@ -54,6 +56,8 @@ class HeadParser final : public http::basic_parser<true> {
         return Join(head_->content_type, View(value));
       case http::field::content_encoding:
         return Join(head_->content_encoding, View(value));
+      case http::field::accept:
+        return Join(head_->accept, View(value));
       case http::field::transfer_encoding:
         transfer_encoding_ = true;
         return;
@@ -87,6 +91,7 @@ class HeadParser final : public http::basic_parser<true> {
 Status ParseRequestHead(std::string_view bytes, uint32_t header_count_max, RequestHead* head) {
   head->content_type.clear();
   head->content_encoding.clear();
+  head->accept.clear();
   head->expects_continue = false;
   HeadParser parser(header_count_max, head);
   parser.header_limit(static_cast<uint32_t>(bytes.size()) + 1);
@@ -106,6 +111,18 @@ Status ParseRequestHead(std::string_view bytes, uint32_t header_count_max, Reque
   head->content_length.reset();
   if (const auto length = parser.content_length()) head->content_length = *length;
   return Status::Ok();
+}
+
+bool PrefersCsv(std::string_view accept) {
+  while (!accept.empty()) {
+    const size_t end = std::min(accept.find(','), accept.size());
+    const std::string_view range = accept.substr(0, end);
+    accept.remove_prefix(std::min(end + 1, accept.size()));
+    const std::string_view type = TrimBlanks(range.substr(0, range.find(';')));
+    if (EqualsIgnoringCase(type, "text/csv")) return true;
+    if (EqualsIgnoringCase(type, "application/json")) return false;
+  }
+  return false;
 }
 
 size_t FindHeadEnd(std::string_view bytes, size_t from) {

@@ -17,6 +17,7 @@ struct RequestHead {
   std::string target;
   std::string content_type;      // several headers: joined by ", "
   std::string content_encoding;  // likewise
+  std::string accept;            // likewise
   std::optional<uint64_t> content_length;
   bool chunked = false;
   bool http11 = false;
@@ -31,6 +32,9 @@ struct RequestHead {
 // that differ), headers_too_large (more than header_count_max), unsupported_transfer_encoding,
 // expectation_failed.
 Status ParseRequestHead(std::string_view bytes, uint32_t header_count_max, RequestHead* head);
+
+// Whether an Accept header asks for text/csv: names it, and not application/json before it.
+bool PrefersCsv(std::string_view accept);
 
 // The bytes of a head at the front of `bytes`, its empty line included; 0 if it is not complete.
 // The search starts at `from` (what an earlier call has seen already).

@@ -15,8 +15,13 @@ struct Pattern {
 // A segment in braces matches any text, the empty one too (as usageDb's routes do).
 constexpr auto kPatterns = std::to_array<Pattern>({
     {Route::kIngest, "/v1/usage/batch"},
+    {Route::kUsageAll, "/v1/usage"},
+    {Route::kAccounts, "/v1/accounts"},
     {Route::kUsage, "/v1/accounts/{account}/usage"},
     {Route::kEvents, "/v1/accounts/{account}/usage/events"},
+    {Route::kExplain, "/v1/accounts/{account}/explain"},
+    {Route::kVerify, "/v1/accounts/{account}/verify"},
+    {Route::kQueryJson, "/v1/query/json"},
     {Route::kEvent, "/v1/events/{event_id}"},
     {Route::kConflicts, "/v1/conflicts"},
     {Route::kHealth, "/health"},
@@ -60,12 +65,12 @@ RouteMatch MatchRoute(std::span<const std::string> segments) {
   return {};
 }
 
-std::string_view AllowedMethods(Route route) {
-  return route == Route::kIngest ? "POST" : "GET, HEAD";
-}
+bool TakesBody(Route route) { return route == Route::kIngest || route == Route::kQueryJson; }
+
+std::string_view AllowedMethods(Route route) { return TakesBody(route) ? "POST" : "GET, HEAD"; }
 
 bool IsAllowed(Route route, std::string_view method) {
-  if (route == Route::kIngest) return method == "POST";
+  if (TakesBody(route)) return method == "POST";
   return method == "GET" || method == "HEAD";
 }
 

@@ -13,8 +13,13 @@ namespace tallystick {
 
 enum class Route : uint8_t {
   kIngest,     // POST /v1/usage/batch
+  kUsageAll,   // GET  /v1/usage
+  kAccounts,   // GET  /v1/accounts
   kUsage,      // GET  /v1/accounts/{account}/usage
   kEvents,     // GET  /v1/accounts/{account}/usage/events
+  kExplain,    // GET  /v1/accounts/{account}/explain
+  kVerify,     // GET  /v1/accounts/{account}/verify
+  kQueryJson,  // POST /v1/query/json
   kEvent,      // GET  /v1/events/{event_id}
   kConflicts,  // GET  /v1/conflicts
   kHealth,     // GET  /health
@@ -24,7 +29,7 @@ enum class Route : uint8_t {
   kPage,       // GET  /
   kNone,       // no such path
 };
-inline constexpr size_t kRouteCount = 11;
+inline constexpr size_t kRouteCount = 16;
 
 // "/v1/accounts/{account}/usage", ...: the label of metrics.
 std::string_view RouteName(Route route);
@@ -35,6 +40,9 @@ struct RouteMatch {
 };
 
 RouteMatch MatchRoute(std::span<const std::string> segments);
+
+// Whether requests of this route have a body, which is JSON: POST.
+bool TakesBody(Route route);
 
 // "GET, HEAD" or "POST".
 std::string_view AllowedMethods(Route route);

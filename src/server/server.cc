@@ -159,8 +159,9 @@ class Server::Impl {
   int64_t TickMs() const {
     if (draining_) return 5;
     const ServerOptions& o = core_->options;
-    const uint32_t shortest = std::min({o.header_timeout_ms, o.body_timeout_ms, o.idle_timeout_ms,
-                                        o.body_progress_timeout_ms, o.write_timeout_ms});
+    const uint32_t shortest =
+        std::min({o.header_timeout_ms, o.body_timeout_ms, o.idle_timeout_ms,
+                  o.body_progress_timeout_ms, o.write_timeout_ms, o.half_closed_ms_max});
     return std::clamp<int64_t>(shortest / 4, 5, 250);
   }
 

@@ -3,7 +3,8 @@
 // One thread does all of the network (read, parse, write); reads of the database run on a small
 // pool; ingest completions come from the database's committer. No thread waits for a connection.
 // What a client can make the server hold is bounded: head, body, expanded body, answers in a
-// pipeline, connections, the bytes of all bodies together, the queries that wait.
+// pipeline, connections, the bytes of all bodies together, the queries that wait. A read of the
+// database is given up when its client is gone.
 //
 // Thread rule: Start, Stop and the destructor from one thread; port() from any.
 #pragma once
@@ -42,6 +43,9 @@ struct ServerOptions {
   uint32_t pipeline_max = 16;  // 1..1,024; answers pending on a connection before reading pauses
   uint32_t query_threads = 2;  // 1..64
   uint32_t queries_waiting_max = 256;  // >= 1; beyond: 503
+  uint32_t lsn_wait_ms_max = 5'000;    // >= 1; of a read for its min_lsn; beyond: 503
+  // A client that ended its sending may have its answer; reads that take longer are given up.
+  uint32_t half_closed_ms_max = 1'000;  // >= 1
 
   UnknownFields unknown_fields = UnknownFields::kReject;
 

@@ -44,6 +44,8 @@ Status ServerOptions::Validate() const {
   faults.Require("pipeline_max", pipeline_max, 1, 1'024);
   faults.Require("query_threads", query_threads, 1, 64);
   faults.Require("queries_waiting_max", queries_waiting_max, 1, UINT32_MAX);
+  faults.Require("lsn_wait_ms_max", lsn_wait_ms_max, 1, UINT32_MAX);
+  faults.Require("half_closed_ms_max", half_closed_ms_max, 1, UINT32_MAX);
   return faults.status();
 }
 

@@ -30,6 +30,10 @@ std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t upti
                            {"ms", db.recovery_ms},
                            {"rows", db.recovery_rows},
                            {"torn_bytes", db.recovery_torn_bytes}};
+  out["rollups"] =
+      object{{"bytes", db.rollup_bytes},      {"corrupt", db.rollups_corrupt},
+             {"count", db.rollups},           {"lines", db.rollup_lines},
+             {"rebuilt", db.rollups_rebuilt}, {"write_failures", db.rollup_write_failures}};
   out["segments"] = object{{"bytes", db.segment_bytes},
                            {"count", db.segments},
                            {"damaged", db.segments_damaged},

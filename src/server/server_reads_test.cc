@@ -319,6 +319,7 @@ TEST_F(ServerReadsTest, AnLsnThatDoesNotComeIsRefused) {
 // time is over.
 TEST_F(ServerReadsTest, AReadIsGivenUpWhenItsClientGoes) {
   options_.lsn_wait_ms_max = 3'600'000;
+  options_.half_closed_ms_max = 20;
   const std::string wait = "GET /v1/accounts?min_lsn=9 HTTP/1.1\r\n";
   {
     TestClient client = Client();
@@ -337,6 +338,7 @@ TEST_F(ServerReadsTest, AReadIsGivenUpWhenItsClientGoes) {
 
 TEST_F(ServerReadsTest, AReadIsGivenUpBehindAFullPipeline) {
   options_.lsn_wait_ms_max = 3'600'000;
+  options_.half_closed_ms_max = 20;
   options_.pipeline_max = 2;
   {
     TestClient client = Client();

@@ -336,6 +336,23 @@ TEST_F(ServerReadsTest, AReadIsGivenUpWhenItsClientGoes) {
   AwaitMetric("tallystick_http_queries_waiting 0");
 }
 
+TEST_F(ServerReadsTest, AStreamIsGivenUpWhenItsClientGoes) {
+  const std::string wide = fmt::format(R"("dimensions":{{"pad":"{}"}})", std::string(250, 'x'));
+  {
+    TestClient client = Client();
+    for (int batch = 0; batch < 30; ++batch) {
+      std::vector<std::string> events;
+      for (int i = 0; i < 1000; ++i) {
+        events.push_back(With(EventText(fmt::format("{}-{}", batch, i)), wide));
+      }
+      ASSERT_EQ(client.Post(Body(events)).status, 200);
+    }
+    // More than sockets hold, and none of it is read.
+    client.Send(fmt::format("GET /v1/accounts/acme/usage/events?{} HTTP/1.1\r\n\r\n", kRange));
+  }
+  AwaitMetric("tallystick_queries_total{outcome=\"cancelled\"} 1");
+}
+
 TEST_F(ServerReadsTest, AReadIsGivenUpBehindAFullPipeline) {
   options_.lsn_wait_ms_max = 3'600'000;
   options_.half_closed_ms_max = 20;

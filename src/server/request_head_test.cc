@@ -103,5 +103,15 @@ RC_GTEST_PROP(RequestHead, AnyBytesGiveAHeadOrAnError, (const std::string& bytes
   Fault(bytes + "\r\n\r\n");
 }
 
+TEST(RequestHead, CsvIsWantedWhereItIsNamedFirst) {
+  for (const char* accept : {"text/csv", "TEXT/CSV; q=0.1", "*/*, text/csv,application/json"}) {
+    EXPECT_TRUE(PrefersCsv(accept)) << accept;
+  }
+  for (const char* accept :
+       {"", "*/*", "text/*", "application/json,text/csv", "text/csvx", ",;,"}) {
+    EXPECT_FALSE(PrefersCsv(accept)) << accept;
+  }
+}
+
 }  // namespace
 }  // namespace tallystick

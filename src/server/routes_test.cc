@@ -11,6 +11,12 @@ Route Matched(const std::vector<std::string>& segments) { return MatchRoute(segm
 
 TEST(Routes, PathsMatchWhole) {
   EXPECT_EQ(Matched({"v1", "usage", "batch"}), Route::kIngest);
+  EXPECT_EQ(Matched({"v1", "usage"}), Route::kUsageAll);
+  EXPECT_EQ(Matched({"v1", "accounts"}), Route::kAccounts);
+  EXPECT_EQ(Matched({"v1", "accounts", "a"}), Route::kNone);
+  EXPECT_EQ(Matched({"v1", "accounts", "a", "explain"}), Route::kExplain);
+  EXPECT_EQ(Matched({"v1", "accounts", "a", "verify"}), Route::kVerify);
+  EXPECT_EQ(Matched({"v1", "query", "json"}), Route::kQueryJson);
   EXPECT_EQ(Matched({"v1", "accounts", "a", "usage"}), Route::kUsage);
   EXPECT_EQ(Matched({"v1", "accounts", "a", "usage", "events"}), Route::kEvents);
   EXPECT_EQ(Matched({"v1", "events", "e"}), Route::kEvent);
@@ -34,6 +40,9 @@ TEST(Routes, TheParameterIsTheSegment) {
 TEST(Routes, Methods) {
   EXPECT_TRUE(IsAllowed(Route::kIngest, "POST"));
   EXPECT_FALSE(IsAllowed(Route::kIngest, "GET"));
+  EXPECT_TRUE(IsAllowed(Route::kQueryJson, "POST"));
+  EXPECT_FALSE(IsAllowed(Route::kQueryJson, "HEAD"));
+  EXPECT_FALSE(IsAllowed(Route::kVerify, "POST"));
   EXPECT_TRUE(IsAllowed(Route::kHealth, "HEAD"));
   EXPECT_FALSE(IsAllowed(Route::kHealth, "get")) << "methods are case-sensitive";
 }

@@ -52,17 +52,15 @@ class DbSource final : public Source {
     if (match.route == Route::kNone) {
       return Status::NotFound("not_found", fmt::format("no such path: {}", request.target));
     }
-    ReadReply reply = RunRead(db_, match.route, match.parameter, target.query);
-    if (!reply.stream) {
-      if (reply.answer.status != 200) {
-        return StatusOfProblem(reply.answer.status, reply.answer.body);
-      }
-      TALLY_RETURN_IF_ERROR(CheckType(request, reply.answer.content_type));
-      return Reply{std::move(reply.answer.body), ""};
+    ReadReply reply = RunRead(db_, match.route, match.parameter, target.query,
+                              {.body = request.body ? std::string_view(*request.body) : "",
+                               .format = request.csv ? RowFormat::kCsv : RowFormat::kJson});
+    if (reply.answer.status != 200) {
+      return StatusOfProblem(reply.answer.status, reply.answer.body);
     }
-    TALLY_RETURN_IF_ERROR(CheckType(request, kJsonType));
-    Reply whole;
-    for (bool last = false; !last;) {
+    TALLY_RETURN_IF_ERROR(CheckType(request, reply.answer.content_type));
+    Reply whole{std::move(reply.answer.body), std::move(reply.answer.next_cursor)};
+    for (bool last = reply.stream == nullptr; !last;) {
       TALLY_ASSIGN_OR_RETURN(const RowStream::Piece piece, reply.stream->Next(kPieceBytes));
       whole.text += piece.text;
       last = piece.last;

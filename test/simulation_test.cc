@@ -232,13 +232,15 @@ class Simulation {
     Start();
   }
 
-  // Between two lives: sidecars deleted, cut, garbled, or put in another's place.
+  // Between two lives: sidecars and rollups deleted, cut, garbled, or put in another's place.
   void DamageSidecars() {
     SimFs& fs = machine_.fs();
     faults_.Set(std::nullopt);
     auto names = fs.List(kSegments);
     if (!names.ok()) return;
-    std::erase_if(*names, [](const std::string& name) { return !name.ends_with(".idx"); });
+    std::erase_if(*names, [](const std::string& name) {
+      return !name.ends_with(".idx") && !name.ends_with(".sum");
+    });
     std::ranges::sort(*names);
     if (names->empty()) return;
     for (const std::string& name : *names) {

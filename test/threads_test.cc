@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -13,7 +14,7 @@ namespace tallystick {
 namespace {
 
 constexpr int kWriters = 3;
-constexpr int kReaders = 3;
+constexpr int kReaders = 64;
 constexpr int kBatches = 150;
 constexpr int kEventsPerBatch = 7;
 
@@ -92,6 +93,8 @@ TEST(Threads, ReadersNeverSeeHalfABatchNorATotalThatIsNotTheSumOfItsRows) {
         ASSERT_EQ(odd->lines[0].count, odd->lsn.value / kEventsPerBatch * (kEventsPerBatch / 2));
         ASSERT_FALSE(db.GetStatus().wal_poisoned);
         ++reads;
+        // So many readers would leave the writers no processor.
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
       }
     });
   }

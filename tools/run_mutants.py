@@ -47,13 +47,20 @@ MUTANTS = {
     "corrupt_sidecar_is_empty": ["sidecar_faults_test", "simulation_test"],
     "foreign_sidecar_believed": ["sidecar_faults_test", "simulation_test"],
     "filter_key_missing": ["simulation_test", "dedupe_test"],
+    "rollup_above_lsn": ["simulation_test", "metamorphic_test"],
+    "rollup_edges_dropped": ["simulation_test", "metamorphic_test"],
+    "rolled_up_rows_counted": ["simulation_test", "metamorphic_test"],
+    "rollup_error_is_empty": ["reading_test", "simulation_test"],
+    "foreign_rollup_believed": ["reading_test", "simulation_test"],
+    "as_of_not_settled": ["reading_test", "simulation_test"],
 }
 
 USUAL = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried", "stale_frame_believed",
          "checksum_not_compared", "mid_log_truncated", "tail_not_rewritten", "lsn_reused",
          "offered_before_listed", "older_manifest_taken", "deleted_before_manifest",
          "key_table_dropped_early", "stale_probe_believed", "segment_sync_skipped", "wal_freed_early",
-         "sidecar_read_error_is_absent", "corrupt_sidecar_is_empty", "foreign_sidecar_believed"]
+         "sidecar_read_error_is_absent", "corrupt_sidecar_is_empty", "foreign_sidecar_believed",
+         "rollup_above_lsn", "rollup_edges_dropped", "rollup_error_is_empty", "as_of_not_settled"]
 
 
 def find_program(build, name):

@@ -11,7 +11,7 @@
 namespace tallystick {
 namespace {
 
-constexpr std::array<std::string_view, 31> kNames = {
+constexpr std::array<std::string_view, 37> kNames = {
     "ack_before_sync",          // the group is answered and published before its frame is written
     "sync_skipped",             // an append never syncs
     "short_write_ignored",      // a short write counts as a whole one
@@ -43,6 +43,12 @@ constexpr std::array<std::string_view, 31> kNames = {
     "foreign_sidecar_believed",      // whose sidecar it is is not compared
     "filter_key_missing",            // one key is left out of the filter
     "key_tables_dropped_out_of_order",  // the newest key table goes in the oldest one's place
+    "rollup_above_lsn",                 // a rollup answers for rows that are later than the read
+    "rollup_edges_dropped",             // parts of hours are left out
+    "rolled_up_rows_counted",           // rows are counted although their rollup line was
+    "rollup_error_is_empty",            // a rollup that cannot be read has no lines
+    "foreign_rollup_believed",          // whose rollup it is is not compared
+    "as_of_not_settled",                // a time is said to be settled without a mark
 };
 
 std::string_view ActiveName() {

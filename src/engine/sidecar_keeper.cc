@@ -134,6 +134,13 @@ StepResult SidecarKeeper::Step() {
     due = due == 0 ? scrub_at_us_ : std::min(due, scrub_at_us_);
     break;
   }
+  for (const auto& segment : version->segments) {
+    const auto rollup = segment->rollup();
+    if (rollup == nullptr || scrubbed_rollups_.contains(segment->listed().number.value)) continue;
+    if (now >= scrub_at_us_) return ScrubRollup(*segment, rollup);
+    due = due == 0 ? scrub_at_us_ : std::min(due, scrub_at_us_);
+    break;
+  }
   return due == 0 ? StepResult::Wait() : StepResult::WaitUntil(due);
 }
 
@@ -179,6 +186,7 @@ StepResult SidecarKeeper::RebuildRollup(const LiveSegment& segment) {
     rollup_retry_at_us_ = env_.clock().MonotonicMicros() + kRetryMicros;
     return StepResult::Again();
   }
+  scrubbed_rollups_.insert(number.value);  // it was checked just now
   segment.InstallRollup(*std::move(rollup));
   {
     MutexLock lock(mutex_);
@@ -204,11 +212,26 @@ StepResult SidecarKeeper::Scrub(const LiveSegment& segment,
     ReportBad(segment, sidecar.get(), status);
     return StepResult::Again();
   }
-  // As much time again as the writing would have been given.
-  const uint64_t rate = options_.background_bytes_per_second;
-  const uint64_t pause_us = rate == 0 ? 0 : sidecar->bytes() * 1'000'000 / rate;
-  scrub_at_us_ = env_.clock().MonotonicMicros() + static_cast<int64_t>(pause_us);
+  PauseScrub(sidecar->bytes());
   return StepResult::Again();
+}
+
+StepResult SidecarKeeper::ScrubRollup(const LiveSegment& segment,
+                                      const std::shared_ptr<RollupReader>& rollup) {
+  scrubbed_rollups_.insert(segment.listed().number.value);
+  if (Status status = ReadRollup(*rollup).status(); !status.ok()) {
+    if (segment.RemoveRollup(rollup.get())) ReportBadRollup(status);
+    return StepResult::Again();
+  }
+  PauseScrub(rollup->bytes());
+  return StepResult::Again();
+}
+
+// As much time again as writing that much would have been given.
+void SidecarKeeper::PauseScrub(uint64_t bytes) {
+  const uint64_t rate = options_.background_bytes_per_second;
+  const uint64_t pause_us = rate == 0 ? 0 : bytes * 1'000'000 / rate;
+  scrub_at_us_ = env_.clock().MonotonicMicros() + static_cast<int64_t>(pause_us);
 }
 
 SidecarKeeper::Readings SidecarKeeper::Read() const {

@@ -1,6 +1,6 @@
 // SidecarKeeper: sees to it that every segment has a sidecar and a rollup that can be believed:
-// rebuilds what is missing or damaged, loads filters within their budget, and verifies every
-// sidecar once after the start.
+// rebuilds what is missing or damaged, loads filters within their budget, and verifies all
+// of them once after the start.
 //
 // Thread rule: Step by the executor, never twice at once; the rest from any thread.
 #pragma once
@@ -80,6 +80,8 @@ class SidecarKeeper {
   StepResult RebuildRollup(const LiveSegment& segment);
   StepResult LoadFilter(const LiveSegment& segment, SidecarReader& sidecar);
   StepResult Scrub(const LiveSegment& segment, const std::shared_ptr<SidecarReader>& sidecar);
+  StepResult ScrubRollup(const LiveSegment& segment, const std::shared_ptr<RollupReader>& rollup);
+  void PauseScrub(uint64_t bytes);
   void Log(LogLevel level, const std::string& text) const {
     if (options_.log) options_.log(level, text);
   }
@@ -99,6 +101,7 @@ class SidecarKeeper {
   int64_t rollup_retry_at_us_ = 0;
   int64_t scrub_at_us_ = 0;
   std::set<uint64_t> scrubbed_;  // segment numbers
+  std::set<uint64_t> scrubbed_rollups_;
 
   mutable Mutex mutex_;
   Readings readings_ GUARDED_BY(mutex_);

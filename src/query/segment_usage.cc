@@ -103,6 +103,8 @@ bool SegmentUsage::SplitTimes(const SegmentInfo& info) {
   }
   if (at < to) line_times_.push_back({at, to});
   if (query_.to_ms > to && to <= info.timestamp_max_ms) row_times_.push_back({to, query_.to_ms});
+  if (TALLY_MUTANT("rollup_edges_dropped")) row_times_.clear();
+  if (TALLY_MUTANT("rolled_up_rows_counted")) row_times_ = all_times_;
   return !line_times_.empty();
 }
 
@@ -125,7 +127,13 @@ Result<bool> SegmentUsage::PlanRows(const SegmentReader& rows, SegmentDictionari
 }
 
 // Lines that answer, instead of rows.
-Status SegmentUsage::PlanLines(const SegmentReader& rows, const RollupReader& rollup) {
+Status SegmentUsage::PlanLines(const SegmentReader& rows, SegmentDictionaries& dictionaries,
+                               const RollupReader& rollup) {
+  TALLY_ASSIGN_OR_RETURN(const uint64_t accounts,
+                         dictionaries.CodeCount(SegmentColumn::kAccountId));
+  if (rollup.footer().entries != accounts + 1) {
+    return rollup.Fault(rollup.footer().index.offset, "it has not the accounts of its segment");
+  }
   if (account_.has_value()) {
     TALLY_ASSIGN_OR_RETURN(const LineRange range, rollup.LinesOf(*account_ + 1));
     if (range.empty()) return Status::Ok();
@@ -237,8 +245,10 @@ Result<bool> SegmentUsage::Add(const LiveSegment& segment, RowSources* sources, 
   const bool visible = info.last_lsn <= lsn_ || TALLY_MUTANT("rollup_above_lsn");
   if (rollup != nullptr && rollups_ && visible && SplitTimes(info)) {
     bad_rollup_ = rollup;  // until it has proved good
-    TALLY_RETURN_IF_ERROR(PlanLines(rows, *rollup));
-    TALLY_ASSIGN_OR_RETURN(plan->read.rolled_up, AddLines(rows, *rollup, plan));
+    TALLY_RETURN_IF_ERROR(PlanLines(rows, dictionaries, *rollup));
+    auto rolled_up = AddLines(rows, *rollup, plan);
+    if (TALLY_MUTANT("rollup_error_is_empty") && !rolled_up.ok()) rolled_up = 0;
+    TALLY_ASSIGN_OR_RETURN(plan->read.rolled_up, std::move(rolled_up));
     bad_rollup_ = nullptr;
   }
   for (const Part& part : parts_) {

@@ -45,7 +45,8 @@ class SegmentUsage {
   bool SplitTimes(const SegmentInfo& info);
   Result<bool> PlanRows(const SegmentReader& rows, SegmentDictionaries& dictionaries,
                         SegmentPlan* plan);
-  Status PlanLines(const SegmentReader& rows, const RollupReader& rollup);
+  Status PlanLines(const SegmentReader& rows, SegmentDictionaries& dictionaries,
+                   const RollupReader& rollup);
   Result<uint64_t> AddLines(const SegmentReader& rows, const RollupReader& rollup,
                             SegmentPlan* plan);
   Result<uint64_t> AddRows(const SegmentReader& rows, const Part& part, SegmentPlan* plan);

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/mutant.h"
 #include "base/result.h"
 
 namespace tallystick {
@@ -61,6 +62,7 @@ Result<std::unique_ptr<RollupReader>> RollupReader::Open(FileSystem& fs, const s
   compare("last LSN", footer.last_lsn.value, segment.last_lsn.value);
   compare("number of rows", footer.rows, segment.rows);
   compare("checksum of the segment's footer", footer.segment_checksum, segment.footer_checksum);
+  if (TALLY_MUTANT("foreign_rollup_believed")) differs.clear();
   if (!differs.empty()) return reader->Fault(reader->bytes() - kRollupFooterBytes, differs);
   return reader;
 }

@@ -86,7 +86,9 @@ TEST_F(ServerReadsTest, ParametersOfSums) {
   EXPECT_EQ(Code(get("as_of=yesterday")), "invalid_time");
   EXPECT_EQ(Code(get("min_lsn=x")), "invalid_parameter");
   EXPECT_EQ(Code(get("time_zone=UTC&time_zone=UTC")), "duplicate_parameter");
-  EXPECT_EQ(get("as_of=2100-01-01T00:00:00Z&source=raw").status, 200);
+  EXPECT_EQ(Code(get("as_of=2100-01-01T00:00:00Z")), "as_of_in_future");
+  EXPECT_EQ(get("as_of=2020-01-01T00:00:00Z&source=raw").status, 200);
+  EXPECT_EQ(Code(get("time_zone=Mars")), "invalid_time_zone");
 }
 
 TEST_F(ServerReadsTest, ExplainNamesCorrectionsAndTheirOriginals) {

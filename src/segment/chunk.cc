@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <utility>
 
 #include "segment/uuid.h"
 
@@ -35,10 +36,30 @@ void PackBits(std::span<const uint64_t> values, uint64_t base, unsigned bits, st
   std::memcpy(out, &word, (filled + 7) / 8);
 }
 
-template <typename Word>
-void UnpackBytes(const std::byte* data, uint64_t base, std::span<uint64_t> out) {
-  for (size_t i = 0; i < out.size(); ++i) out[i] = base + LoadFixed<Word>(data + i * sizeof(Word));
+// Eight values of a width end with a byte, so that all shifts are constants. Source of the idea:
+// Lemire, Boytsov, "Decoding billions of integers per second through vectorization" (2015).
+constexpr size_t kUnrolled = 8;
+
+// As many values as come in whole eights; returns their number.
+template <unsigned kBits>
+size_t UnpackEights(const std::byte* data, uint64_t base, std::span<uint64_t> out) {
+  constexpr uint64_t kMask = (uint64_t{1} << kBits) - 1;
+  const size_t eights = out.size() / kUnrolled;
+  uint64_t* to = out.data();
+  for (size_t e = 0; e < eights; ++e, data += kBits, to += kUnrolled) {
+#pragma GCC unroll 8
+    for (unsigned k = 0; k < kUnrolled; ++k) {
+      to[k] = base + ((LoadFixed<uint64_t>(data + k * kBits / 8) >> (k * kBits % 8)) & kMask);
+    }
+  }
+  return eights * kUnrolled;
 }
+
+using Unpacker = size_t (*)(const std::byte*, uint64_t, std::span<uint64_t>);
+// By bits: a value and the bits before it in its first byte fit into one word.
+constexpr auto kUnpackers = []<size_t... kBits>(std::index_sequence<kBits...>) {
+  return std::array<Unpacker, sizeof...(kBits)>{UnpackEights<kBits>...};
+}(std::make_index_sequence<58>());
 
 constexpr std::array<uint64_t, Quantity::kScaleMax + 1> kPowersOfTen = [] {
   std::array<uint64_t, Quantity::kScaleMax + 1> powers{1};
@@ -62,32 +83,22 @@ bool IntChunk::Parse(Decoder& decoder, uint32_t count, IntChunk* chunk) {
 }
 
 void IntChunk::Unpack(uint32_t begin, std::span<uint64_t> out) const {
-  const std::byte* data = bits_ == 0 ? nullptr : data_ + uint64_t{begin} * bits_ / 8;
-  switch (bits_) {
-    case 0:
-      std::ranges::fill(out, base_);
-      return;
-    case 8:
-      return UnpackBytes<uint8_t>(data, base_, out);
-    case 16:
-      return UnpackBytes<uint16_t>(data, base_, out);
-    case 32:
-      return UnpackBytes<uint32_t>(data, base_, out);
-    case 64:
-      return UnpackBytes<uint64_t>(data, base_, out);
-    default:
-      break;
-  }
-  if (bits_ > 57) {
-    for (size_t i = 0; i < out.size(); ++i) out[i] = Get(begin + static_cast<uint32_t>(i));
+  if (bits_ == 0) {
+    std::ranges::fill(out, base_);
     return;
   }
-  // A value and the bits before it in its first byte fit into one word.
-  uint64_t bit = uint64_t{begin} * bits_;
-  for (uint64_t& value : out) {
-    value = base_ + ((LoadFixed<uint64_t>(data_ + (bit >> 3)) >> (bit & 7)) & mask_);
-    bit += bits_;
+  // Up to a value that begins a byte.
+  size_t head = 0;
+  while (head < out.size() && (begin + head) % kUnrolled != 0) {
+    out[head] = Get(begin + static_cast<uint32_t>(head));
+    ++head;
   }
+  const std::byte* data = data_ + (begin + head) * bits_ / 8;
+  out = out.subspan(head);
+  begin += static_cast<uint32_t>(head);
+  size_t done = 0;
+  if (bits_ < kUnpackers.size()) done = kUnpackers[bits_](data, base_, out);
+  for (size_t i = done; i < out.size(); ++i) out[i] = Get(begin + static_cast<uint32_t>(i));
 }
 
 void AppendIntChunk(std::span<const uint64_t> values, Bytes& out) {

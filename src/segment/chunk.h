@@ -21,7 +21,7 @@ namespace tallystick {
 // Integers, frame of reference: u8 bits, u64 base, then `bits` (0..64) of each value - base, packed
 // without gaps from the lowest bit on, and 8 bytes of zeros, so that a value may be read as one
 // word. With 0 bits all are `base`, and base ends it. `bits` is the fewest that hold the largest
-// delta; where they are 8, 16, 32 or 64 the deltas are bytes, and are read as such.
+// delta.
 class IntChunk {
  public:
   IntChunk() = default;  // all 0

@@ -29,6 +29,16 @@ std::vector<uint64_t> RoundTrip(const std::vector<uint64_t>& values, size_t* byt
   std::vector<uint64_t> unpacked(values.size());
   chunk.Unpack(0, unpacked);
   for (uint32_t i = 0; i < values.size(); ++i) EXPECT_EQ(chunk.Get(i), unpacked[i]) << i;
+  for (const size_t begin : {1, 7, 8, 9, 64}) {  // parts, too
+    for (const size_t size : {0, 1, 8, 23}) {
+      if (begin + size > values.size()) continue;
+      std::vector<uint64_t> part(size);
+      chunk.Unpack(static_cast<uint32_t>(begin), part);
+      EXPECT_TRUE(
+          std::equal(part.begin(), part.end(), values.begin() + static_cast<ptrdiff_t>(begin)))
+          << begin << ", " << size;
+    }
+  }
   return unpacked;
 }
 

@@ -1,7 +1,7 @@
 #include "testing/machine.h"
 
+#include <memory>
 #include <optional>
-#include <utility>
 
 #include "base/check.h"
 
@@ -40,6 +40,15 @@ Status Machine::Open() {
   if (!db.ok()) return db.status();
   db_ = std::make_unique<Db>(std::move(db).value());
   return Status::Ok();
+}
+
+Result<Lsn> Machine::LsnAt(int64_t at_us) {
+  const auto settled = std::make_shared<std::optional<Status>>();
+  db_->SettleTime(at_us, [settled](const Status& status) { *settled = status; });
+  RunUntilIdle();
+  if (!settled->has_value()) return Status::Unavailable("not_settled", "the log takes nothing");
+  if (!(*settled)->ok()) return **settled;
+  return db_->LsnAt(at_us);
 }
 
 Batch Machine::MakeBatch(const std::vector<Event>& events) {

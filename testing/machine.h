@@ -41,6 +41,8 @@ class Machine {
   // The same, sent again while it is refused with kUnavailable (the flusher is behind, a sidecar is
   // being rebuilt), ten times at most; time passes between the attempts.
   Result<IngestResult> IngestInTheEnd(const std::vector<Event>& events);
+  // Db::LsnAt, which would wait for steps that run in this thread. kUnavailable: not settled.
+  Result<Lsn> LsnAt(int64_t at_us);
   Batch MakeBatch(const std::vector<Event>& events);
   void RunUntilIdle();
 

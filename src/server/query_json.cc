@@ -71,6 +71,11 @@ constexpr Function kFunctions[] = {
     {"unique", By::kMetric, Metric::Function::kUnique},
 };
 
+// What else an event has. Without `dimensions.` before them these names would be taken for
+// dimensions, and a metric would count none where each event has one.
+constexpr std::string_view kNotMeasured[] = {"event_id", "timestamp_ms", "ingested_at_ms",
+                                             "correction_ref", "dimensions"};
+
 Status InvalidShape(std::string_view why) { return Status::InvalidArgument("invalid_shape", why); }
 
 Status InvalidMetric(const RawMetric& metric, std::string_view why) {
@@ -101,6 +106,11 @@ Result<LineColumn> ResolveMetric(const RawMetric& raw, std::vector<Metric>& metr
     column.number = true;
   }
   if (!of_quantity) {
+    if (std::ranges::find(kNotMeasured, *raw.of) != std::end(kNotMeasured)) {
+      return InvalidMetric(raw, fmt::format("`{0}` cannot be measured; a dimension of this name is "
+                                            "`dimensions.{0}`",
+                                            *raw.of));
+    }
     metric.of = Field::Parse(*raw.of);
     const Field::Kind kind = metric.of->kind;
     if (kind == Field::Kind::kHourStartMs || kind == Field::Kind::kDay ||

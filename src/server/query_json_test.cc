@@ -152,6 +152,9 @@ TEST(QueryJson, WrongValuesNameTheirKey) {
       {Text(R"("metrics":{"m":"unique"})"), "invalid_metric: `metrics.m`: `unique` needs `of`"},
       {Text(R"("metrics":{"m":{"fn":"max","of":"day"}})"),
        "invalid_metric: `metrics.m`: `day` is a time bucket"},
+      {Text(R"("metrics":{"m":{"fn":"unique","of":"event_id"}})"),
+       "invalid_metric: `metrics.m`: `event_id` cannot be measured; a dimension of this name is "
+       "`dimensions.event_id`"},
       {Text(R"("metrics":{"m":{"fn":"sum","of":"unit"}})"),
        "invalid_metric: `metrics.m`: `sum` is of the quantity, not of `unit`"},
       {Text(R"("group_order":["-nothing"])"), "invalid_order: `group_order`: `nothing` is no"},

@@ -125,6 +125,14 @@ class Config(Case):
         refused.exception.close()
         self.ok("ingest", "-", "--url", url, text=json.dumps(EVENT | {"colour": "red"}))
 
+    def test_reads_have_the_limits_that_are_given(self):
+        path = self.file("serve.toml", f'data = "{self.data}"\nlsn_wait_ms_max = 20\nquery_memory_bytes_max = 1\n'
+                                       'query_ms_max = 5000\nbody_progress_bytes_min = "2 KiB"\n')
+        url = self.serve("--config", path, "--half-closed-ms-max", "10", "--body-progress-timeout-ms", "5000")
+        self.ok("ingest", "-", "--url", url, text=json.dumps(EVENT))
+        self.assertIn("(query_too_large)", self.ok("usage", "--url", url, "--group-by", "account_id", code=1).stderr)
+        self.assertIn("(lsn_not_reached)", self.ok("usage", "--url", url, "--min-lsn", "2", code=1).stderr)
+
     def test_unknown_key_is_refused(self):
         for text in ("lisen = 1\n", "listen = \n"):
             done = self.ok("serve", "--data", self.data, "--config", self.file("c.toml", text), code=2)

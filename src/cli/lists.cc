@@ -82,7 +82,8 @@ void AddLists(CLI::App& app, Action* action) {
                CheckEventFilter);
     AddPaging(*command, options.get());
     AddCommon(*command, options.get());
-    AddCsv(*command, options.get());
+    AddCsv(*command, options.get(),
+           "The events as CSV (RFC 4180), all of them unless --limit says");
   }
   {
     const auto [command, options] =

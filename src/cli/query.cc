@@ -120,7 +120,7 @@ void AddQuery(CLI::App& app, Action* action) {
   AddGroups(*command, options.get());
   AddSource(*command, options.get());
   AddCommon(*command, options.get());
-  AddCsv(*command, options.get());
+  AddCsv(*command, options.get(), "The rows as CSV (RFC 4180)");
   constexpr std::array<std::string_view, 4> kBesideFile = {"--file", "--json", "--csv", "--help"};
   for (CLI::Option* option : command->get_options()) {
     const std::string name = option->get_name();

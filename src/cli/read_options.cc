@@ -176,11 +176,8 @@ void AddPaging(CLI::App& command, ReadOptions* options) {
   command.add_option("--cursor", options->cursor, "Go on behind an earlier page");
 }
 
-void AddCsv(CLI::App& command, ReadOptions* options) {
-  command
-      .add_flag("--csv", options->csv,
-                "The rows as CSV (RFC 4180), all of them unless --limit says")
-      ->excludes("--json");
+void AddCsv(CLI::App& command, ReadOptions* options, const char* description) {
+  command.add_flag("--csv", options->csv, description)->excludes("--json");
 }
 
 std::string CheckEventFilter(const std::string& text) {

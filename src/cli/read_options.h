@@ -52,7 +52,7 @@ void AddFilters(CLI::App& command, ReadOptions* options, const char* description
 void AddGroups(CLI::App& command, ReadOptions* options);
 void AddSource(CLI::App& command, ReadOptions* options);
 void AddPaging(CLI::App& command, ReadOptions* options);
-void AddCsv(CLI::App& command, ReadOptions* options);
+void AddCsv(CLI::App& command, ReadOptions* options, const char* description);
 
 // Checks of option values: "" or what is wrong. The first takes the fields that the events of an
 // account can be filtered by, the second account_id too, the third any.

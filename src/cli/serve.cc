@@ -120,6 +120,11 @@ void AddDatabaseOptions(CLI::App& command, ServeOptions* options) {
   number("--dedupe-memory-bytes-max", open.dedupe_memory_bytes_max,
          "Memory of sidecar filters; the rest is read from disk")
       ->transform(size);
+  number("--query-ms-max", open.query_ms_max,
+         "Time for a read; beyond: 503 query_timeout; 0: no limit");
+  number("--query-memory-bytes-max", open.query_memory_bytes_max,
+         "Memory of a read; beyond: 503 query_too_large; 0: no limit")
+      ->transform(size);
   number("--runs-max", open.runs_max, "Live segments; beyond: 503 compaction_behind; 0: no limit");
   number("--wal-file-bytes", open.wal_file_bytes, "Size of a log file, and of its memtable")
       ->transform(size);
@@ -163,6 +168,11 @@ void AddServerOptions(CLI::App& command, ServeOptions* options) {
   number("--batch-events-max", server.batch_events_max, "Events of a batch; beyond: 413");
   number("--header-timeout-ms", server.header_timeout_ms, "Time for a head; beyond: 408");
   number("--body-timeout-ms", server.body_timeout_ms, "Time for a body; beyond: 408");
+  number("--body-progress-timeout-ms", server.body_progress_timeout_ms,
+         "In this time a body moves on by the following; else 408");
+  number("--body-progress-bytes-min", server.body_progress_bytes_min,
+         "What a body moves on by, or it ends")
+      ->transform(size);
   number("--idle-timeout-ms", server.idle_timeout_ms, "Time between requests; then closed");
   number("--write-timeout-ms", server.write_timeout_ms,
          "An answer of which nothing is taken; then closed");
@@ -171,6 +181,10 @@ void AddServerOptions(CLI::App& command, ServeOptions* options) {
   number("--pipeline-max", server.pipeline_max, "Answers pending on a connection");
   number("--query-threads", server.query_threads, "Threads that answer reads");
   number("--queries-waiting-max", server.queries_waiting_max, "Reads waiting; beyond: 503");
+  number("--lsn-wait-ms-max", server.lsn_wait_ms_max,
+         "Time that a read waits for its min_lsn; beyond: 503 lsn_not_reached");
+  number("--half-closed-ms-max", server.half_closed_ms_max,
+         "Time for a read whose client ended its sending; then given up");
 }
 
 }  // namespace

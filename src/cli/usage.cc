@@ -107,7 +107,7 @@ void AddUsage(CLI::App& app, Action* action) {
     AddGroups(*command, options.get());
     AddSource(*command, options.get());
     AddCommon(*command, options.get());
-    AddCsv(*command, options.get());
+    AddCsv(*command, options.get(), "The lines as CSV (RFC 4180)");
     command
         ->add_flag("--plot", options->plot,
                    "Bars by the hour, day or month that --group-by names (else by day); further "

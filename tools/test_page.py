@@ -390,6 +390,28 @@ class PageTest(unittest.TestCase):
                                      ("2018-11-04", "America/Sao_Paulo", 1_541_300_400_000)):  # begins at one o'clock
             self.assertEqual(self.browser.run(f"startOfDay('{date}', '{zone}')"), expected, f"{date} {zone}")
 
+    def test_days_of_a_clock_change_are_what_the_api_says(self):
+        zone = "Europe/Berlin"
+        for day, before, after, start_ms, hours in (
+                ("2025-03-30", "2025-03-29", "2025-03-31", 1_743_289_200_000, 23),   # starts at 2025-03-29T23:00:00Z
+                ("2025-10-26", "2025-10-25", "2025-10-27", 1_761_429_600_000, 25)):  # starts at 2025-10-25T22:00:00Z
+            end_ms = start_ms + hours * 3_600_000
+            # The first and the last millisecond of the day, and their neighbours.
+            times = (start_ms - 1, start_ms, end_ms - 1, end_ms)
+            account = f"clock {day}"
+            self.server.post([event(f"{day} {n}", account_id=account, timestamp_ms=time, quantity=str(10 ** n))
+                              for n, time in enumerate(times)])
+            self.open(account, first=before, last=after, time_zone=zone)
+            lines = self.server.get(f"v1/accounts/{urllib.parse.quote(account)}/usage", group_by="meter_id,day",
+                                    time_zone=zone, **{"from": start_ms - DAY_MS, "to": end_ms + DAY_MS})["lines"]
+            self.assertEqual([(line["day"], line["quantity"]) for line in lines],
+                             [(str(start_ms - DAY_MS), "1"), (str(start_ms), "110"), (str(end_ms), "1000")])
+            self.assertEqual(self.browser.rows("#day-table"),
+                             [[date, *sums(line)] for date, line in zip((before, day, after), lines, strict=True)])
+            self.assertEqual(len(self.browser.texts("#plot g")), 3, "no day is missing, none is there twice")
+            self.open(account, first=day, last=day, time_zone=zone)
+            self.assertEqual([row[2:] for row in self.browser.rows("#lines")], [sums(lines[1])])
+
     def test_a_failed_request_shows_its_problem(self):
         self.faults_expected = True
         self.open(ACCOUNT, time_zone="Nowhere/At_All")

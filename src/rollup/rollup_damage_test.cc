@@ -460,6 +460,13 @@ TEST_F(RollupForgeryTest, CodesKindsAndHoursThatNoRowHasAreRefused) {
   }
 }
 
+TEST_F(RollupForgeryTest, NumbersOfEventsThatNoLineHasAreRefused) {
+  for (const uint64_t count : {uint64_t{0}, info_.rows + 1, UINT64_MAX}) {
+    ForgeColumn(7, count);
+    ExpectComplaint("at offset 64: a line has an impossible number of events");
+  }
+}
+
 TEST_F(RollupForgeryTest, LinesOutOfOrderAreNoticed) {
   ForgeLines([](auto lines) { std::swap(lines[2], lines[3]); });
   ExpectComplaint("at offset 64: line 3 is not above the one before it");

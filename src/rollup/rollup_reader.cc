@@ -172,7 +172,7 @@ Status RollupColumns::Decode(uint64_t block, uint64_t offset, ByteSpan payload, 
   if (!good || in.remaining() != 0) {
     status = reader_.Fault(offset, "the block of lines does not decode");
   } else {
-    status = CheckKeys(offset);
+    status = CheckLines(offset);
   }
   if (!status.ok()) rows_ = 0;
   return status;
@@ -215,8 +215,8 @@ bool RollupColumns::DecodeQuantities(Decoder& in, uint32_t lines, uint32_t begin
 }
 
 // Sets the zones, and makes times of hours. What is refused is of no row, and must not reach those
-// who make tables as large as a zone.
-Status RollupColumns::CheckKeys(uint64_t offset) {
+// who make tables as large as a zone, or groups of events.
+Status RollupColumns::CheckLines(uint64_t offset) {
   for (size_t i = 0; i < kColumns.size(); ++i) {
     const auto [min, max] = std::ranges::minmax(integers_[i]);
     zones_[i] = {min, max};
@@ -224,6 +224,11 @@ Status RollupColumns::CheckKeys(uint64_t offset) {
     if (kColumns[i] == SegmentColumn::kTimestamp) continue;
     if (kColumns[i] == SegmentColumn::kKind) bound = static_cast<uint64_t>(EventKind::kRetraction);
     if (max > bound) return reader_.Fault(offset, "a line has an impossible code");
+  }
+  // A line without events would be selected, and yet be of no group.
+  const auto [fewest, most] = std::ranges::minmax(counts_);
+  if (fewest == 0 || most > reader_.footer().rows) {
+    return reader_.Fault(offset, "a line has an impossible number of events");
   }
   const size_t time = Place(SegmentColumn::kTimestamp);
   const auto start_of = [](uint64_t hour) {

@@ -103,7 +103,7 @@ class RollupColumns final : public ColumnSource {
   Status Decode(uint64_t block, uint64_t offset, ByteSpan payload, uint32_t begin, uint32_t end);
   bool Unpack(Decoder& in, uint32_t lines, uint32_t begin, std::vector<uint64_t>& values) const;
   bool DecodeQuantities(Decoder& in, uint32_t lines, uint32_t begin);
-  Status CheckKeys(uint64_t offset);
+  Status CheckLines(uint64_t offset);
 
   const RollupReader& reader_;
   uint32_t rows_ = 0;

@@ -70,8 +70,8 @@ struct DbStatus {
   uint64_t sidecars_rebuilt = 0;
   uint64_t sidecars_unknown = 0;  // now: ingest is refused until they are rebuilt
   uint64_t sidecar_write_failures = 0;
-  uint64_t rollups = 0;  // segments with one; where it would save little there is none
-  uint64_t rollup_lines = 0;
+  uint64_t rollups = 0;       // segments with one
+  uint64_t rollup_lines = 0;  // 0 where they would save little
   uint64_t rollup_bytes = 0;
   uint64_t rollups_corrupt = 0;  // at open and since
   uint64_t rollups_rebuilt = 0;

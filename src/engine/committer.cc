@@ -241,9 +241,9 @@ void Committer::SettleTimes() {
     }
     const int64_t now_us = env_.clock().WallMicros();
     if (time.at_us > std::max(now_us, position_.commit_time_after_us)) {
-      time.done(Status::InvalidArgument(
-          "as_of_in_future",
-          fmt::format("as_of is {} us after 1970, now is {}", time.at_us, now_us)));
+      time.done(Status::InvalidArgument("as_of_in_future",
+                                        fmt::format("as_of is {} ms after now, {} (epoch ms)",
+                                                    (time.at_us - now_us) / 1000, now_us / 1000)));
       continue;
     }
     const bool room =

@@ -1,4 +1,5 @@
 // Segments whose blocks are bad, exchanged or contradict one another.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <utility>
@@ -331,6 +332,23 @@ class SegmentContradiction : public ::testing::Test {
     in_directory = before;
     return CheckWith(file().footer().DirectoryPage(0), page);
   }
+  // The file as it is now, nothing of it in the cache.
+  std::unique_ptr<SegmentReader> OpenAnew() {
+    cache_ = std::make_unique<BlockCache>(1 << 20);
+    auto reader = SegmentReader::Open(segment_.fs(), TestSegment::kPath,
+                                      {kSpec.database_id, kSpec.number, 0}, *cache_);
+    EXPECT_TRUE(reader.ok());
+    return *std::move(reader);
+  }
+  // With another zone of a column in the directory.
+  Status CheckZone(SegmentColumn column, uint64_t min, uint64_t max) {
+    GroupEntry entry = entry_;
+    entry.columns[ColumnIndex(column)].min = min;
+    entry.columns[ColumnIndex(column)].max = max;
+    Bytes page;
+    AppendGroupEntry(entry, page);
+    return CheckWith(file().footer().DirectoryPage(0), page);
+  }
   // With a stray byte in front of block `gap`; all blocks are moved, sealed and named again.
   Status CheckGap(size_t gap);
 
@@ -339,6 +357,7 @@ class SegmentContradiction : public ::testing::Test {
   std::unique_ptr<SegmentReader> reader_;
   std::vector<BlockRef> blocks_;
   GroupEntry entry_;
+  std::unique_ptr<BlockCache> cache_;
 };
 
 Status SegmentContradiction::CheckGap(size_t gap) {
@@ -395,6 +414,31 @@ TEST_F(SegmentContradiction, CodesKindsAndDispositionsThatDoNotExist) {
   EXPECT_EQ(CheckConstant(SegmentColumn::kKind, 3).code(), StatusCode::kCorruption);
   // A correction that refers to nothing.
   EXPECT_EQ(CheckConstant(SegmentColumn::kKind, 1).code(), StatusCode::kCorruption);
+}
+
+// Readers believe zones before they have read a row: backward ones would be ranges that never end.
+TEST_F(SegmentContradiction, ZonesThatAreNoRangesAreRefusedWhenTheyAreRead) {
+  const auto read = [&](SegmentColumn column, uint64_t min, uint64_t max) {
+    EXPECT_EQ(CheckZone(column, min, max).code(), StatusCode::kCorruption);
+    return std::string(OpenAnew()->Zone(0).status().message());
+  };
+  for (const SegmentColumn column :
+       {SegmentColumn::kAccountId, SegmentColumn::kKind, SegmentColumn::kLsn,
+        SegmentColumn::kTimestamp, SegmentColumn::kDimensions}) {
+    EXPECT_THAT(read(column, 5, 3), testing::HasSubstr("a zone is none")) << ColumnIndex(column);
+  }
+  EXPECT_THAT(read(SegmentColumn::kTimestamp, 100, uint64_t{1} << 63),
+              testing::HasSubstr("a zone is none"));
+}
+
+TEST_F(SegmentContradiction, AnAccountIndexWithoutTheLastRowsIsRefusedWhenItIsRead) {
+  Bytes payload;
+  AppendIntChunk(std::vector<uint64_t>{0, 2, 7}, payload);
+  const BlockRef ref = file().footer().account_index;
+  payload.resize(ref.bytes - kBlockTrailerBytes);
+  EXPECT_EQ(CheckWith(ref, payload).code(), StatusCode::kCorruption);
+  EXPECT_THAT(OpenAnew()->AccountStarts().status().message(),
+              testing::HasSubstr("the account index does not have all rows"));
 }
 
 TEST_F(SegmentContradiction, DictionariesOutOfOrderEmptyOrNoDimensions) {

@@ -1,5 +1,6 @@
 #include "segment/segment_file.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -68,6 +69,13 @@ Result<GroupEntry> SegmentFile::GroupOfPage(ByteSpan page, uint32_t group) const
   if (entry.offset < kSegmentHeaderBytes || entry.offset > footer_.directory_offset ||
       entry.block_bytes() > footer_.directory_offset - entry.offset) {
     return Fault(page_at, "a row group's blocks reach out of their place");
+  }
+  // Whoever reads relies on zones as on ranges, also of tables.
+  const ColumnEntry& time = entry.at(SegmentColumn::kTimestamp);
+  if (static_cast<int64_t>(time.min) > static_cast<int64_t>(time.max) ||
+      std::ranges::any_of(entry.columns,
+                          [](const ColumnEntry& column) { return column.min > column.max; })) {
+    return Fault(page_at, "a zone is none");
   }
   return entry;
 }

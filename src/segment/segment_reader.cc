@@ -63,6 +63,10 @@ Result<std::vector<uint32_t>> SegmentReader::AccountStarts() const {
     if (starts.empty()) starts.push_back(0);
     starts.push_back(rows.end);
   }
+  if (starts.empty() || starts.back() != info().rows) {
+    return file_->Fault(file_->footer().account_index.offset,
+                        "the account index does not have all rows");
+  }
   return starts;
 }
 

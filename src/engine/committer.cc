@@ -21,6 +21,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 #include "base/check.h"
 #include "base/mutant.h"
@@ -201,7 +202,7 @@ StepResult Committer::Step() {
   if (TALLY_MUTANT("ack_before_sync")) Answer(group);
   if (TALLY_MUTANT("early_duplicate")) AnswerDuplicatesEarly(group);
   if (group.rows > 0) {
-    Status status = WriteFrame(FrameType::kData, group.rows);
+    Status status = WriteFrame(FrameType::kData, group.rows, INT64_MIN);
     if (!status.ok()) {
       SetRefusal(status);
       FailGroup(group, status);
@@ -234,6 +235,7 @@ void Committer::SettleTimes() {
     MutexLock lock(mutex_);
     times.swap(times_);
   }
+  std::vector<TimeToSettle> waiting;  // for room
   for (TimeToSettle& time : times) {
     if (time.at_us <= settled_us()) {
       time.done(Status::Ok());
@@ -248,9 +250,8 @@ void Committer::SettleTimes() {
     }
     const bool room =
         log_ != nullptr && !poisoned() && (log_->writer->FitsMark() || SealActiveFile());
-    if (!room) {  // the keeper wakes us when there is a log, or says why there will be none
-      MutexLock lock(mutex_);
-      times_.push_back(std::move(time));
+    if (!room) {
+      waiting.push_back(std::move(time));
       continue;
     }
     if (TALLY_MUTANT("as_of_not_settled")) {
@@ -258,9 +259,17 @@ void Committer::SettleTimes() {
       time.done(Status::Ok());
       continue;
     }
-    time.done(WriteMark());
+    // Not before the time itself, even if the clock has just jumped back.
+    time.done(WriteMark(time.at_us));
   }
-  if (log_ != nullptr && !keeper_.SpareStatus().ok()) FailTimes(keeper_.SpareStatus());
+  // The keeper wakes us when there is a log, or says why there will be none.
+  const Status spare = keeper_.SpareStatus();
+  if (log_ != nullptr && !spare.ok()) {
+    for (const TimeToSettle& time : waiting) time.done(spare);
+    return;
+  }
+  MutexLock lock(mutex_);
+  std::ranges::move(waiting, std::back_inserter(times_));
 }
 
 void Committer::FailTimes(const Status& status) {
@@ -516,18 +525,18 @@ std::optional<KeyTable::Found> Committer::FindEverywhere(const EventHash& hash) 
   return std::nullopt;
 }
 
-int64_t Committer::NextCommitTime() {
-  const int64_t now = env_.clock().WallMicros();
+int64_t Committer::NextCommitTime(int64_t at_least_us) {
+  const int64_t now = std::max(env_.clock().WallMicros(), at_least_us);
   if (TALLY_MUTANT("commit_time_goes_back")) return now;
   return std::max(now, position_.commit_time_after_us + 1);
 }
 
-Status Committer::WriteFrame(FrameType type, uint32_t rows) {
+Status Committer::WriteFrame(FrameType type, uint32_t rows, int64_t at_least_us) {
   FrameHeader header;
   header.type = type;
   header.number = position_.next_frame;
   header.first_lsn = position_.next_lsn;
-  header.commit_time_us = NextCommitTime();
+  header.commit_time_us = NextCommitTime(at_least_us);
   header.rows = rows;
   Status status = log_->writer->Append(header, frame_);
   if (!status.ok()) return status;
@@ -567,14 +576,14 @@ StepResult Committer::WriteMarkIfIdle() {
   const int64_t due = frame_done_us_ + static_cast<int64_t>(options_.mark_idle_ms) * 1000;
   if (env_.clock().MonotonicMicros() < due) return StepResult::WaitUntil(due);
   if (!log_->writer->FitsMark()) return StepResult::Wait();  // its last frame is the mark's reserve
-  IgnoreError(WriteMark(), "it is the refusal of whatever comes next");
+  IgnoreError(WriteMark(INT64_MIN), "it is the refusal of whatever comes next");
   return StepResult::Wait();
 }
 
-Status Committer::WriteMark() {
+Status Committer::WriteMark(int64_t at_least_us) {
   frame_.Clear();
   write_started_us_ = env_.clock().MonotonicMicros();
-  const Status status = WriteFrame(FrameType::kMark, 0);
+  const Status status = WriteFrame(FrameType::kMark, 0, at_least_us);
   if (!status.ok()) {
     SetRefusal(status);
     return status;

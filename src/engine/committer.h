@@ -136,7 +136,7 @@ class Committer {
                           std::optional<KeyTable::Found> found);
   EventOutcome JudgeConflict(Group& group, const BatchBuilder& batch, const Entry& entry);
   std::optional<KeyTable::Found> FindEverywhere(const EventHash& hash) const;
-  Status WriteFrame(FrameType type, uint32_t rows);
+  Status WriteFrame(FrameType type, uint32_t rows, int64_t at_least_us);  // its commit time
   void Publish(const Group& group);
   void Answer(Group& group);
   void AnswerDuplicatesEarly(Group& group);
@@ -144,10 +144,10 @@ class Committer {
   void FailQueue(const Status& status);
   void SetRefusal(const Status& status);
   StepResult WriteMarkIfIdle();
-  Status WriteMark();
+  Status WriteMark(int64_t at_least_us);
   void SettleTimes();
   void FailTimes(const Status& status);
-  int64_t NextCommitTime();
+  int64_t NextCommitTime(int64_t at_least_us);
 
   Env& env_;
   const OpenOptions& options_;

@@ -6,6 +6,9 @@
 #include "query/column_scan.h"
 
 #include <algorithm>
+#include <map>
+#include <tuple>
+#include <utility>
 
 #include "base/check.h"
 #include "base/result.h"
@@ -226,23 +229,24 @@ Status ColumnScan::NumberBuckets(ColumnSource& source, size_t field) {
   if (current.Has(static_cast<int64_t>(zone.max))) return Status::Ok();
   TALLY_ASSIGN_OR_RETURN(const auto timestamps, source.Integers(SegmentColumn::kTimestamp));
   // Rows of one group of the sort order ascend in time, so the bucket is mostly the last one's.
-  std::vector<TimeRange> seen = {current};
-  uint64_t number = 0;
+  std::map<int64_t, std::pair<TimeRange, uint32_t>> seen;  // by begin, with their numbers
+  seen[current.begin_ms] = {current, 0};
+  uint32_t number = 0;
   std::vector<uint32_t> of_row(selector_.size());
   for (uint32_t k = 0; k < selector_.size(); ++k) {
     const auto at = static_cast<int64_t>(timestamps[selector_.row(k)]);
     if (!current.Has(at)) {
-      const auto known =
-          std::ranges::find_if(seen, [&](const TimeRange& range) { return range.Has(at); });
-      if (known == seen.end()) {
-        seen.push_back(buckets.Of(at));
-        number = seen.size() - 1;
+      auto known = seen.upper_bound(at);
+      if (known == seen.begin() || !std::prev(known)->second.first.Has(at)) {
+        const TimeRange range = buckets.Of(at);
+        known = seen.emplace(range.begin_ms, std::pair(range, static_cast<uint32_t>(seen.size())))
+                    .first;
       } else {
-        number = static_cast<uint64_t>(known - seen.begin());
+        --known;
       }
-      current = seen[number];
+      std::tie(current, number) = known->second;
     }
-    of_row[k] = static_cast<uint32_t>(number);
+    of_row[k] = number;
   }
   Combine(0, seen.size() - 1, [&](uint32_t k) { return uint64_t{of_row[k]}; });
   return Status::Ok();

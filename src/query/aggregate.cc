@@ -137,14 +137,10 @@ class Aggregation {
       if (*added) return Status::Ok();
     }
     const SegmentInfo& info = segment.rows().info();
-    RowRange range{0, static_cast<uint32_t>(info.rows)};
-    if (query_.account_id.has_value()) {
-      const auto of_account = segment.rows().RowsOfAccount(*query_.account_id);
-      if (!of_account.ok()) return NoteDamage(segment, of_account.status());
-      range = *of_account;
-    }
+    const auto range = segment.rows().RowsOfAccount(query_.account_id);
+    if (!range.ok()) return NoteDamage(segment, range.status());
     Status status;
-    const auto walked = ForEachRowOf(view_, index, range, Scan(), [&](const RowAt& at) {
+    const auto walked = ForEachRowOf(view_, index, *range, Scan(), [&](const RowAt& at) {
       ++plan->rows_scanned;
       const auto group = by_row_.Add(at);
       status = group.status();

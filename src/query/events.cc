@@ -36,9 +36,8 @@ struct PlacedRow {
 
 struct Run {
   uint32_t segment = RowPlace::kInMemory;
-  uint32_t group = 0;
-  uint32_t begin = 0, end = 0;  // rows of the group; not expanded yet
-  Place next;                   // not expanded: no row of it comes before
+  GroupPart part;
+  Place next;  // not expanded: no row of it comes before
   bool expanded = false;
   std::vector<PlacedRow> rows;  // descending; the last one is next
   std::unique_ptr<SegmentCursor> cursor;
@@ -151,14 +150,9 @@ class EventStream::Impl {
     const LiveSegment& segment = *view_.version->segments[index];
     const SegmentReader& rows = segment.rows();
     const SegmentInfo& info = rows.info();
-    if (info.timestamp_max_ms < query_.from_ms || info.timestamp_min_ms >= query_.to_ms) {
-      return Status::Ok();
-    }
-    RowRange range{0, static_cast<uint32_t>(info.rows)};
-    if (query_.account_id.has_value()) {
-      TALLY_ASSIGN_OR_RETURN(range, rows.RowsOfAccount(*query_.account_id));
-      if (range.empty()) return Status::Ok();
-    }
+    if (!info.Overlaps(query_.from_ms, query_.to_ms)) return Status::Ok();
+    TALLY_ASSIGN_OR_RETURN(RowRange range, rows.RowsOfAccount(query_.account_id));
+    if (range.empty()) return Status::Ok();
     auto state = std::make_unique<SegmentState>(segment, query_.filters);
     state->by_row = NeedsDimensions() && state->dictionaries.dimensions_by_key();
     if (!state->by_row) {
@@ -166,16 +160,12 @@ class EventStream::Impl {
       if (!may_match) return Status::Ok();
     }
     GroupColumns columns(rows);
-    for (uint32_t at = range.begin; at < range.end;) {
+    while (!range.empty()) {
       TALLY_RETURN_IF_ERROR(context_.Check());
-      const uint32_t group = at / info.group_rows;
       auto run = std::make_unique<Run>();
       run->segment = index;
-      run->group = group;
-      run->begin = at - group * info.group_rows;
-      run->end = std::min(range.end - group * info.group_rows, info.group_rows);
-      at = group * info.group_rows + run->end;
-      TALLY_RETURN_IF_ERROR(columns.Enter(group, run->begin, run->end));
+      run->part = TakeGroupPart(info.group_rows, &range);
+      TALLY_RETURN_IF_ERROR(columns.Enter(run->part));
       const ColumnZone zone = columns.zone(SegmentColumn::kTimestamp);
       if (static_cast<int64_t>(zone.max) < last_.timestamp_ms) continue;
       if (!state->by_row && state->selector.IsPruned(columns, Bounds(segment, columns))) continue;
@@ -243,23 +233,23 @@ class EventStream::Impl {
   Status Expand(Run& run) {
     SegmentState& state = *states_[run.segment];
     const SegmentReader& rows = state.segment.rows();
-    const uint32_t first_row = run.group * rows.info().group_rows;
+    const uint32_t first_row = run.part.group * rows.info().group_rows;
     if (state.by_row) {
-      const RowRange range{first_row + run.begin, first_row + run.end};
+      const RowRange range{first_row + run.part.begin, first_row + run.part.end};
       TALLY_RETURN_IF_ERROR(ForEachRowOf(view_, run.segment, range, Scan(), [&](const RowAt& at) {
                               AddRow(at, &run);
                               return true;
                             }).status());
     } else {
       GroupColumns columns(rows);
-      TALLY_RETURN_IF_ERROR(columns.Enter(run.group, run.begin, run.end));
+      TALLY_RETURN_IF_ERROR(columns.Enter(run.part));
       TALLY_RETURN_IF_ERROR(state.selector.Select(columns, Bounds(state.segment, columns)));
       TALLY_ASSIGN_OR_RETURN(const auto timestamps, columns.Integers(SegmentColumn::kTimestamp));
       TALLY_ASSIGN_OR_RETURN(const auto lsns, columns.Integers(SegmentColumn::kLsn));
       for (uint32_t k = 0; k < state.selector.size(); ++k) {
         const uint32_t i = state.selector.row(k);
         const Place place{static_cast<int64_t>(timestamps[i]), {lsns[i]}};
-        if (place > last_) run.rows.push_back({place, first_row + run.begin + i});
+        if (place > last_) run.rows.push_back({place, first_row + run.part.begin + i});
       }
     }
     std::ranges::sort(run.rows, std::greater<>(), &PlacedRow::place);

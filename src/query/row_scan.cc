@@ -56,16 +56,15 @@ Result<bool> ForEachRowOf(const View& view, uint32_t index, RowRange range, cons
   SegmentCursor cursor(rows, scan.columns | SegmentColumn::kLsn | SegmentColumn::kDisposition);
   RowAt at;
   at.place.segment = index;
-  for (uint32_t next = range.begin; next < range.end;) {
-    const uint32_t group = next / group_rows;
-    const uint32_t end = std::min(range.end, (group + 1) * group_rows);
-    TALLY_ASSIGN_OR_RETURN(const GroupZone zone, rows.Zone(group));
+  while (!range.empty()) {
+    uint32_t next = range.begin;
+    const GroupPart part = TakeGroupPart(group_rows, &range);
+    TALLY_ASSIGN_OR_RETURN(const GroupZone zone, rows.Zone(part.group));
     if (zone.timestamp_max_ms < scan.from_ms || zone.timestamp_min_ms >= scan.to_ms ||
         zone.lsn_min > scan.lsn) {
-      next = end;
       continue;
     }
-    for (; next < end; ++next) {
+    for (; next < range.begin; ++next) {
       TALLY_RETURN_IF_ERROR(CheckContext(scan, next));
       TALLY_RETURN_IF_ERROR(cursor.Seek(next));
       at.lsn = cursor.lsn();
@@ -83,12 +82,8 @@ namespace {
 
 Result<bool> ScanSegment(const View& view, uint32_t index, const RowScan& scan, const OnRow& row) {
   const SegmentReader& rows = view.version->segments[index]->rows();
-  const SegmentInfo& info = rows.info();
-  if (info.timestamp_max_ms < scan.from_ms || info.timestamp_min_ms >= scan.to_ms) return true;
-  RowRange range{0, static_cast<uint32_t>(info.rows)};
-  if (scan.account_id.has_value()) {
-    TALLY_ASSIGN_OR_RETURN(range, rows.RowsOfAccount(*scan.account_id));
-  }
+  if (!rows.info().Overlaps(scan.from_ms, scan.to_ms)) return true;
+  TALLY_ASSIGN_OR_RETURN(const RowRange range, rows.RowsOfAccount(scan.account_id));
   return ForEachRowOf(view, index, range, scan, row);
 }
 

@@ -35,10 +35,6 @@ bool Uses(const UsageQuery& query, Field::Kind kind) {
 
 int64_t HourFloor(int64_t ms) { return TimeBuckets(Field::Kind::kHourStartMs, {}).Of(ms).begin_ms; }
 
-bool Overlaps(const SegmentInfo& info, int64_t from_ms, int64_t to_ms) {
-  return info.timestamp_min_ms < to_ms && info.timestamp_max_ms >= from_ms;
-}
-
 }  // namespace
 
 SegmentUsage::SegmentUsage(const UsageQuery& query, Lsn lsn, const TimeZone& zone, Groups& groups,
@@ -111,7 +107,6 @@ bool SegmentUsage::SplitTimes(const SegmentInfo& info) {
 // Which rows there are to read if no rollup answers. False: none of them can match.
 Result<bool> SegmentUsage::PlanRows(const SegmentReader& rows, SegmentDictionaries& dictionaries,
                                     SegmentPlan* plan) {
-  parts_ = {{{0, static_cast<uint32_t>(rows.info().rows)}, all_times_}};
   if (query_.account_id.has_value()) {
     TALLY_ASSIGN_OR_RETURN(account_,
                            dictionaries.Code(SegmentColumn::kAccountId, *query_.account_id));
@@ -119,8 +114,9 @@ Result<bool> SegmentUsage::PlanRows(const SegmentReader& rows, SegmentDictionari
       plan->pruned = "account";
       return false;
     }
-    TALLY_ASSIGN_OR_RETURN(parts_[0].rows, rows.RowsOfAccount(*query_.account_id));
   }
+  TALLY_ASSIGN_OR_RETURN(const RowRange range, rows.RowsOfAccount(query_.account_id));
+  parts_ = {{range, all_times_}};
   TALLY_ASSIGN_OR_RETURN(const bool may_match, scan_.Enter(dictionaries));
   if (!may_match) plan->pruned = "filter";
   return may_match;
@@ -202,27 +198,25 @@ Result<uint64_t> SegmentUsage::AddLines(const SegmentReader& rows, const RollupR
 
 Result<uint64_t> SegmentUsage::AddRows(const SegmentReader& rows, const Part& part,
                                        SegmentPlan* plan) {
-  const uint32_t group_rows = rows.info().group_rows;
   const bool all_visible = rows.info().last_lsn <= lsn_;
   uint64_t events = 0;
   GroupColumns columns(rows);
-  for (uint32_t at = part.rows.begin; at < part.rows.end;) {
+  for (RowRange rest = part.rows; !rest.empty();) {
     TALLY_RETURN_IF_ERROR(context_.Check());
-    const uint32_t group = at / group_rows;
-    const uint32_t begin = at - group * group_rows;
-    const uint32_t end = std::min(part.rows.end - group * group_rows, group_rows);
-    at = group * group_rows + end;
-    TALLY_RETURN_IF_ERROR(columns.Enter(group, begin, end));
+    const GroupPart in_group = TakeGroupPart(rows.info().group_rows, &rest);
+    TALLY_RETURN_IF_ERROR(columns.Enter(in_group));
     RowSelector::Bounds bounds{.times = part.times};
     if (!all_visible) bounds.lsn = lsn_;
     bounds.drop_quarantined = columns.quarantined() > 0 && !TALLY_MUTANT("conflict_counted");
     if (scan_.IsPruned(columns, bounds)) continue;
     auto& groups_read = plan->read.row_groups;
-    if (groups_read.empty() || groups_read.back() != group) groups_read.push_back(group);
-    plan->rows_scanned += end - begin;
+    if (groups_read.empty() || groups_read.back() != in_group.group) {
+      groups_read.push_back(in_group.group);
+    }
+    plan->rows_scanned += columns.rows();
     TALLY_ASSIGN_OR_RETURN(
         const uint64_t added,
-        scan_.Add(columns, bounds, {rows.info().number.value, group, /*lines=*/false}));
+        scan_.Add(columns, bounds, {rows.info().number.value, in_group.group, /*lines=*/false}));
     events += added;
   }
   return events;
@@ -231,7 +225,7 @@ Result<uint64_t> SegmentUsage::AddRows(const SegmentReader& rows, const Part& pa
 Result<bool> SegmentUsage::Add(const LiveSegment& segment, RowSources* sources, SegmentPlan* plan) {
   const SegmentReader& rows = segment.rows();
   const SegmentInfo& info = rows.info();
-  if (!Overlaps(info, query_.from_ms, query_.to_ms)) {
+  if (!info.Overlaps(query_.from_ms, query_.to_ms)) {
     plan->pruned = "time";
     return true;
   }

@@ -43,8 +43,8 @@ class Builder {
         counted_(segment.info().rows - segment.info().quarantined) {}
 
   Result<Rollup> Build() {
-    for (uint32_t group = 0; group < segment_.group_count(); ++group) {
-      TALLY_RETURN_IF_ERROR(AddGroup(group));
+    for (RowRange rows{0, static_cast<uint32_t>(segment_.info().rows)}; !rows.empty();) {
+      TALLY_RETURN_IF_ERROR(AddGroup(TakeGroupPart(segment_.info().group_rows, &rows)));
     }
     EndAccount();
     Rollup rollup;
@@ -65,11 +65,9 @@ class Builder {
 
   bool Pays(uint64_t lines, uint64_t rows) const { return lines * rows_per_line_min_ <= rows; }
 
-  Status AddGroup(uint32_t group) {
+  Status AddGroup(const GroupPart& part) {
     const SegmentInfo& info = segment_.info();
-    const uint64_t left = info.rows - uint64_t{group} * info.group_rows;
-    TALLY_RETURN_IF_ERROR(
-        columns_.Enter(group, 0, static_cast<uint32_t>(std::min<uint64_t>(left, info.group_rows))));
+    TALLY_RETURN_IF_ERROR(columns_.Enter(part));
     TALLY_ASSIGN_OR_RETURN(const auto accounts, columns_.Integers(SegmentColumn::kAccountId));
     TALLY_ASSIGN_OR_RETURN(const auto dispositions, columns_.Integers(SegmentColumn::kDisposition));
     TALLY_ASSIGN_OR_RETURN(const auto timestamps, columns_.Integers(SegmentColumn::kTimestamp));
@@ -83,7 +81,7 @@ class Builder {
       if (accounts[i] < account_ || accounts[i] >= info.rows) {
         return Status::Corruption(
             fmt::format("{}: row {} has account {} behind account {}", segment_.path(),
-                        uint64_t{group} * info.group_rows + i, accounts[i], account_));
+                        uint64_t{part.group} * info.group_rows + i, accounts[i], account_));
       }
       while (account_ < accounts[i]) EndAccount();
       if (dispositions[i] != 0) continue;

@@ -5,12 +5,12 @@
 
 namespace tallystick {
 
-Status GroupColumns::Enter(uint32_t group, uint32_t begin, uint32_t end) {
-  TALLY_ASSIGN_OR_RETURN(entry_, file_.Group(group));
-  group_rows_ = file_.footer().rows_of_group(group);
-  TALLY_CHECK(begin < end && end <= group_rows_);
-  begin_ = begin;
-  end_ = end;
+Status GroupColumns::Enter(const GroupPart& part) {
+  TALLY_ASSIGN_OR_RETURN(entry_, file_.Group(part.group));
+  group_rows_ = file_.footer().rows_of_group(part.group);
+  TALLY_CHECK(part.begin < part.end && part.end <= group_rows_);
+  begin_ = part.begin;
+  end_ = part.end;
   unpacked_ = {};
   return Status::Ok();
 }

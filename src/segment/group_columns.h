@@ -19,9 +19,9 @@ class GroupColumns final : public ColumnSource {
  public:
   explicit GroupColumns(const SegmentReader& reader) : file_(reader.file()) {}
 
-  // Goes to these rows of a row group. Reads its line of the directory, nothing else.
+  // Goes to these rows. Reads the row group's line of the directory, nothing else.
   // REQUIRES: begin < end <= rows of the group.
-  Status Enter(uint32_t group, uint32_t begin, uint32_t end);
+  Status Enter(const GroupPart& part);
   uint32_t quarantined() const { return entry_.quarantined; }  // rows of the whole group
 
   uint32_t rows() const override { return end_ - begin_; }

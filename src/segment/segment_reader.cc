@@ -40,9 +40,10 @@ const SegmentInfo& SegmentReader::info() const { return file_->info(); }
 const std::string& SegmentReader::path() const { return file_->path(); }
 uint32_t SegmentReader::group_count() const { return file_->footer().group_count(); }
 
-Result<RowRange> SegmentReader::RowsOfAccount(std::string_view account_id) const {
+Result<RowRange> SegmentReader::RowsOfAccount(std::optional<std::string_view> account_id) const {
+  if (!account_id.has_value()) return RowRange{0, static_cast<uint32_t>(info().rows)};
   TALLY_ASSIGN_OR_RETURN(const LoadedDictionary accounts, LoadDictionary(*file_, 0));
-  const auto code = accounts.view.Find(account_id);
+  const auto code = accounts.view.Find(*account_id);
   if (!code.has_value()) return RowRange{};
   TALLY_ASSIGN_OR_RETURN(const AccountIndex index,
                          AccountIndex::Load(*file_, accounts.view.size()));

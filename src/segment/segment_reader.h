@@ -8,6 +8,7 @@
 // of its current row group; its reader must outlive it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -39,6 +40,11 @@ struct SegmentInfo {
   uint32_t group_rows = 0;
   int64_t timestamp_min_ms = 0;
   int64_t timestamp_max_ms = 0;
+
+  // Whether there may be rows in [from_ms, to_ms).
+  bool Overlaps(int64_t from_ms, int64_t to_ms) const {
+    return timestamp_min_ms < to_ms && timestamp_max_ms >= from_ms;
+  }
 };
 
 // Which columns a reader wants; the others stay empty in its rows.
@@ -74,6 +80,24 @@ struct RowRange {
   bool empty() const { return begin == end; }
 };
 
+// Rows begin..end-1 of a row group.
+struct GroupPart {
+  uint32_t group = 0;
+  uint32_t begin = 0;
+  uint32_t end = 0;
+};
+
+// Takes what lies in the first row group off the front of `rows`. REQUIRES: not empty.
+inline GroupPart TakeGroupPart(uint32_t group_rows, RowRange* rows) {
+  const uint32_t group = rows->begin / group_rows;
+  const uint64_t first = uint64_t{group} * group_rows;
+  const uint64_t end = std::min<uint64_t>(rows->end - first, group_rows);
+  const GroupPart part{group, static_cast<uint32_t>(rows->begin - first),
+                       static_cast<uint32_t>(end)};
+  rows->begin = static_cast<uint32_t>(first + end);
+  return part;
+}
+
 // What a row group is known to hold without reading its rows.
 struct GroupZone {
   int64_t timestamp_min_ms = 0;
@@ -99,8 +123,8 @@ class SegmentReader {
   const std::string& path() const;
   uint32_t group_count() const;
 
-  // The account's rows, adjacent in the sort order; empty if it has none.
-  Result<RowRange> RowsOfAccount(std::string_view account_id) const;
+  // The account's rows, adjacent in the sort order; empty if it has none. Without one: all rows.
+  Result<RowRange> RowsOfAccount(std::optional<std::string_view> account_id) const;
   // By account code: its first row; and the number of rows at the end.
   Result<std::vector<uint32_t>> AccountStarts() const;
   Result<GroupZone> Zone(uint32_t group) const;

@@ -25,11 +25,15 @@ namespace tallystick {
 inline constexpr int64_t kHourMs = 3'600'000;
 inline constexpr uint32_t kRowsPerLineMin = 8;
 
-// Where the UTC hour of a time begins. REQUIRES: that fits 64 bits (of the very first hour it does
-// not).
+// Where the UTC hour of a time begins; of the very first hour, which does not fit, where 64 bits
+// do.
 constexpr int64_t HourStartMs(int64_t timestamp_ms) {
   const int64_t into = timestamp_ms % kHourMs;
-  return timestamp_ms - (into < 0 ? into + kHourMs : into);
+  int64_t start = 0;
+  if (__builtin_sub_overflow(timestamp_ms, into < 0 ? into + kHourMs : into, &start)) {
+    return INT64_MIN;
+  }
+  return start;
 }
 
 // What the rows of a line have in common: codes of the segment's dictionaries (as in its chunks, so

@@ -51,7 +51,8 @@ class RollupDamageTest : public RollupTest {
     parts.footer = reader->footer();
     parts.starts = rollup_.starts;
     for (uint64_t block = 0; block < parts.footer.blocks(); ++block) {
-      parts.blocks.push_back(**reader->Block(block));
+      uint64_t offset = 0;
+      parts.blocks.push_back(**reader->Block(block, &offset));
     }
     return parts;
   }

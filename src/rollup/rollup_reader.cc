@@ -114,6 +114,20 @@ Result<LineRange> RollupReader::LinesOf(uint64_t entry) const {
   return LinesOf(index, entry);
 }
 
+Result<std::vector<LineRange>> RollupReader::Entries() const {
+  TALLY_ASSIGN_OR_RETURN(const Index index, LoadIndex());
+  return Entries(index);
+}
+
+Result<std::vector<LineRange>> RollupReader::Entries(const Index& index) const {
+  std::vector<LineRange> entries;
+  entries.reserve(footer_.entries);
+  for (uint64_t entry = 0; entry < footer_.entries; ++entry) {
+    TALLY_ASSIGN_OR_RETURN(entries.emplace_back(), LinesOf(index, entry));
+  }
+  return entries;
+}
+
 Result<LineRange> RollupReader::LinesOf(const Index& index, uint64_t entry) const {
   const LineRange range{index.starts.Get(static_cast<uint32_t>(entry)),
                         index.starts.Get(static_cast<uint32_t>(entry + 1))};
@@ -139,10 +153,11 @@ Result<BlockRef> RollupReader::RefOf(const Index& index, uint64_t block) const {
   return BlockRef{begin, static_cast<uint32_t>(end - begin)};
 }
 
-Result<BlockCache::Block> RollupReader::Block(uint64_t block) const {
+Result<BlockCache::Block> RollupReader::Block(uint64_t block, uint64_t* offset) const {
   TALLY_CHECK(block < footer_.blocks());
   TALLY_ASSIGN_OR_RETURN(const Index index, LoadIndex());
   TALLY_ASSIGN_OR_RETURN(const BlockRef ref, RefOf(index, block));
+  *offset = ref.offset;
   return cache_.Get(RollupCacheNumber(footer_.number), ref.offset, [&] { return Read(ref); });
 }
 
@@ -154,8 +169,8 @@ size_t RollupColumns::Place(SegmentColumn column) {
 
 Status RollupColumns::Enter(uint64_t block, uint32_t begin, uint32_t end) {
   rows_ = 0;
-  TALLY_ASSIGN_OR_RETURN(const BlockCache::Block payload, reader_.Block(block));
-  TALLY_ASSIGN_OR_RETURN(const uint64_t offset, reader_.OffsetOf(block));
+  uint64_t offset = 0;
+  TALLY_ASSIGN_OR_RETURN(const BlockCache::Block payload, reader_.Block(block, &offset));
   return Decode(block, offset, *payload, begin, end);
 }
 
@@ -264,12 +279,10 @@ Result<Rollup> ReadRollup(const RollupReader& reader) {
   TALLY_ASSIGN_OR_RETURN(Bytes payload, reader.Read(footer.index));
   TALLY_ASSIGN_OR_RETURN(const RollupReader::Index index,
                          reader.ParseIndex(std::make_shared<const Bytes>(std::move(payload))));
+  TALLY_ASSIGN_OR_RETURN(const std::vector<LineRange> entries, reader.Entries(index));
   Rollup rollup;
   rollup.starts.push_back(0);
-  for (uint64_t entry = 0; entry < footer.entries; ++entry) {
-    TALLY_ASSIGN_OR_RETURN(const LineRange range, reader.LinesOf(index, entry));
-    rollup.starts.push_back(range.end);
-  }
+  for (const LineRange& range : entries) rollup.starts.push_back(range.end);
   RollupColumns columns(reader);
   auto next_start = rollup.starts.begin();
   for (uint64_t block = 0; block < footer.blocks(); ++block) {

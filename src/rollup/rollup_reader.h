@@ -42,9 +42,10 @@ class RollupReader {
   // Entry 0: of all accounts together; code + 1: of the account with this code of the segment's
   // dictionary. Empty: its rows must be read. REQUIRES: entry < footer().entries.
   Result<LineRange> LinesOf(uint64_t entry) const;
+  Result<std::vector<LineRange>> Entries() const;  // of all entries
   // The payload of block number `block`, and where it stands in the file.
   // REQUIRES: block < footer().blocks().
-  Result<BlockCache::Block> Block(uint64_t block) const;
+  Result<BlockCache::Block> Block(uint64_t block, uint64_t* offset) const;
   Result<uint64_t> OffsetOf(uint64_t block) const;
   Status CheckHeader() const;
   // "PATH at offset N: what"
@@ -64,6 +65,7 @@ class RollupReader {
   Result<Index> LoadIndex() const;
   Result<Index> ParseIndex(BlockCache::Block block) const;
   Result<LineRange> LinesOf(const Index& index, uint64_t entry) const;
+  Result<std::vector<LineRange>> Entries(const Index& index) const;
   Result<BlockRef> RefOf(const Index& index, uint64_t block) const;
   Result<Bytes> Read(const BlockRef& ref) const;  // past the cache
 

@@ -20,11 +20,10 @@ namespace {
 class RowUsage {
  public:
   RowUsage(const UsageQuery& query, const TimeZone& zone, Groups& groups)
-      : query_(query), filter_(query.from_ms, query.to_ms, query.filters), groups_(groups) {
-    for (const Field& field : query.group_by) {
-      buckets_.emplace_back(IsBucket(field) ? field.kind : Field::Kind::kHourStartMs, zone);
-    }
-  }
+      : query_(query),
+        filter_(query.from_ms, query.to_ms, query.filters),
+        groups_(groups),
+        buckets_(BucketsOf(query.group_by, zone)) {}
 
   SegmentColumns Columns() const {
     SegmentColumns columns = filter_.Columns() | (SegmentColumn::kQuantity | SegmentColumn::kKind);
@@ -71,7 +70,7 @@ class RowUsage {
   const UsageQuery& query_;
   const RowFilter filter_;
   Groups& groups_;
-  std::vector<TimeBuckets> buckets_;  // as group_by; of the fields that are buckets
+  const std::vector<TimeBuckets> buckets_;
   GroupKey key_;
 };
 

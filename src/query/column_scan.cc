@@ -20,14 +20,6 @@ namespace {
 // Numbers below this index arrays; where fields have more combinations, those that occur are
 // numbered anew.
 constexpr uint64_t kNumbersMax = 8192;
-constexpr uint64_t kKinds = 3;
-
-Status BadCode() { return Status::Corruption("a row has a code that its dictionary has not"); }
-
-Result<uint64_t> CodeCount(SegmentDictionaries& dictionaries, SegmentColumn column) {
-  if (column == SegmentColumn::kKind) return kKinds;
-  return dictionaries.CodeCount(column);
-}
 
 }  // namespace
 
@@ -36,7 +28,7 @@ Result<uint64_t> CodeCount(SegmentDictionaries& dictionaries, SegmentColumn colu
 Result<bool> RowSelector::Bind(const Filter& filter, SegmentDictionaries& dictionaries,
                                Bound* bound) {
   bound->column = ColumnOf(filter.field);
-  TALLY_ASSIGN_OR_RETURN(const uint64_t codes, CodeCount(dictionaries, bound->column));
+  TALLY_ASSIGN_OR_RETURN(const uint64_t codes, dictionaries.CodeCount(bound->column));
   if (bound->column == SegmentColumn::kDimensions) {
     bound->pass.assign(codes, kUnknown);  // looked at when a row has the code
     return !filter.values.empty();
@@ -44,14 +36,7 @@ Result<bool> RowSelector::Bind(const Filter& filter, SegmentDictionaries& dictio
   bound->pass.assign(codes, kNo);
   bool any = false;
   for (const std::string& value : filter.values) {
-    std::optional<uint64_t> code;
-    if (bound->column == SegmentColumn::kKind) {
-      for (uint64_t kind = 0; kind < kKinds; ++kind) {
-        if (EventKindName(static_cast<EventKind>(kind)) == value) code = kind;
-      }
-    } else {
-      TALLY_ASSIGN_OR_RETURN(code, dictionaries.Code(bound->column, value));
-    }
+    TALLY_ASSIGN_OR_RETURN(const auto code, dictionaries.Code(bound->column, value));
     if (!code.has_value()) continue;
     bound->pass[*code] = kYes;
     any = true;
@@ -144,7 +129,7 @@ Result<bool> RowSelector::Passes(size_t filter, uint64_t code) {
 Status RowSelector::SelectByFilter(ColumnSource& source, size_t filter) {
   const Bound& bound = bound_[filter];
   const ColumnZone zone = source.zone(bound.column);
-  if (zone.max >= bound.pass.size()) return BadCode();
+  if (zone.max >= bound.pass.size()) return dictionaries_->BadCode(bound.column);
   if (zone.constant()) {
     TALLY_ASSIGN_OR_RETURN(const bool passes, Passes(filter, zone.min));
     if (!passes) Narrow([](uint32_t) { return false; });
@@ -188,11 +173,10 @@ Status RowSelector::Select(ColumnSource& source, const Bounds& bounds) {
 // --- ColumnScan ---
 
 ColumnScan::ColumnScan(const UsageQuery& query, const TimeZone& zone, Groups& groups)
-    : query_(query), groups_(groups), selector_(query.filters) {
-  for (const Field& field : query.group_by) {
-    buckets_.emplace_back(IsBucket(field) ? field.kind : Field::Kind::kHourStartMs, zone);
-  }
-}
+    : query_(query),
+      groups_(groups),
+      selector_(query.filters),
+      buckets_(BucketsOf(query.group_by, zone)) {}
 
 Result<bool> ColumnScan::Enter(SegmentDictionaries& dictionaries) {
   dictionaries_ = &dictionaries;
@@ -257,8 +241,8 @@ Status ColumnScan::Number(ColumnSource& source) {
   number_count_ = 1;
   const auto by_column = [&](SegmentColumn column) -> Status {
     const ColumnZone zone = source.zone(column);
-    TALLY_ASSIGN_OR_RETURN(const uint64_t codes, CodeCount(*dictionaries_, column));
-    if (zone.max >= codes) return BadCode();
+    TALLY_ASSIGN_OR_RETURN(const uint64_t codes, dictionaries_->CodeCount(column));
+    if (zone.max >= codes) return dictionaries_->BadCode(column);
     if (zone.constant()) return Status::Ok();
     TALLY_ASSIGN_OR_RETURN(const auto values, source.Integers(column));
     if (selector_.all()) {
@@ -338,10 +322,6 @@ Status ColumnScan::AddUp(ColumnSource& source) {
 
 Result<std::optional<std::string_view>> ColumnScan::TextOf(const Field& field, uint64_t code) {
   const SegmentColumn column = ColumnOf(field);
-  if (column == SegmentColumn::kKind) {
-    if (code >= kKinds) return BadCode();
-    return std::optional<std::string_view>(EventKindName(static_cast<EventKind>(code)));
-  }
   if (column != SegmentColumn::kDimensions) return dictionaries_->Text(column, code);
   TALLY_ASSIGN_OR_RETURN(const RowView set, dictionaries_->Dimensions(code));
   return set.Dimension(field.dimension);
@@ -417,7 +397,7 @@ Status ColumnScan::AddFieldMetric(ColumnSource& source, size_t metric,
   std::unordered_set<uint64_t> seen;
   for (uint32_t k = 0; k < selector_.size(); ++k) {
     const uint64_t code = codes[selector_.row(k)];
-    if (code > UINT32_MAX) return BadCode();
+    if (code > UINT32_MAX) return dictionaries_->BadCode(column);
     if (!seen.insert(uint64_t{NumberOf(k)} << 32 | code).second) continue;
     TALLY_ASSIGN_OR_RETURN(const auto text, TextOf(field, code));
     if (!text.has_value()) continue;

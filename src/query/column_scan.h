@@ -114,10 +114,10 @@ class ColumnScan {
   Groups& groups_;
   RowSelector selector_;
   SegmentDictionaries* dictionaries_ = nullptr;
-  std::vector<TimeBuckets> buckets_;  // as group_by; of the fields that are buckets
-  std::vector<uint32_t> numbers_;     // by place in the selection; empty: all are 0
-  uint64_t number_count_ = 1;         // they are below it
-  Sums sums_;                         // by number
+  const std::vector<TimeBuckets> buckets_;
+  std::vector<uint32_t> numbers_;  // by place in the selection; empty: all are 0
+  uint64_t number_count_ = 1;      // they are below it
+  Sums sums_;                      // by number
   std::unordered_map<uint64_t, uint32_t> renumbered_;  // scratch
   GroupKey key_;
 };

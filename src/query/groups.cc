@@ -51,6 +51,14 @@ std::optional<std::string> MetricText(const Metric& metric, const MetricState& s
 
 }  // namespace
 
+std::vector<TimeBuckets> BucketsOf(const std::vector<Field>& group_by, const TimeZone& zone) {
+  std::vector<TimeBuckets> buckets;
+  for (const Field& field : group_by) {
+    buckets.emplace_back(IsBucket(field) ? field.kind : Field::Kind::kHourStartMs, zone);
+  }
+  return buckets;
+}
+
 ExactSum Group::Net() const {
   ExactSum net;
   for (const ExactSum& sum : by_kind) net.Add(sum);

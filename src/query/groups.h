@@ -14,9 +14,13 @@
 
 #include "base/decimal.h"
 #include "query/query_context.h"
+#include "query/time_bucket.h"
 #include "tallystick/query.h"
 
 namespace tallystick {
+
+// As group_by; of the fields that are buckets (the others are never asked).
+std::vector<TimeBuckets> BucketsOf(const std::vector<Field>& group_by, const TimeZone& zone);
 
 // What a Metric has seen so far.
 struct MetricState {

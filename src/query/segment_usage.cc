@@ -33,8 +33,6 @@ bool Uses(const UsageQuery& query, Field::Kind kind) {
          });
 }
 
-int64_t HourFloor(int64_t ms) { return TimeBuckets(Field::Kind::kHourStartMs, {}).Of(ms).begin_ms; }
-
 }  // namespace
 
 SegmentUsage::SegmentUsage(const UsageQuery& query, Lsn lsn, const TimeZone& zone, Groups& groups,
@@ -67,14 +65,14 @@ bool SegmentUsage::SplitTimes(const SegmentInfo& info) {
   line_times_.clear();
   row_times_.clear();
   // The hours of the segment's rows: there are no others before and behind.
-  int64_t from = HourFloor(info.timestamp_min_ms);
+  int64_t from = HourStartMs(info.timestamp_min_ms);
   int64_t to;
-  if (__builtin_add_overflow(HourFloor(info.timestamp_max_ms), kHourMs, &to)) return false;
+  if (__builtin_add_overflow(HourStartMs(info.timestamp_max_ms), kHourMs, &to)) return false;
   if (query_.from_ms > from) {
-    from = HourFloor(query_.from_ms);
+    from = HourStartMs(query_.from_ms);
     if (from < query_.from_ms) from += kHourMs;
   }
-  if (query_.to_ms < to) to = HourFloor(query_.to_ms);
+  if (query_.to_ms < to) to = HourStartMs(query_.to_ms);
   if (from >= to) return false;
   if (query_.from_ms < from && from > info.timestamp_min_ms) {
     row_times_.push_back({query_.from_ms, from});
@@ -85,7 +83,7 @@ bool SegmentUsage::SplitTimes(const SegmentInfo& info) {
     size_t count = 0;
     for (int64_t at = buckets.Of(from).end_ms; at < to; at = buckets.Of(at).end_ms) {
       if (++count > kBucketsMax) return false;
-      if (HourFloor(at) != at) split.push_back(HourFloor(at));
+      if (HourStartMs(at) != at) split.push_back(HourStartMs(at));
     }
   }
   std::ranges::sort(split);
@@ -130,25 +128,20 @@ Status SegmentUsage::PlanLines(const SegmentReader& rows, SegmentDictionaries& d
   if (rollup.footer().entries != accounts + 1) {
     return rollup.Fault(rollup.footer().index.offset, "it has not the accounts of its segment");
   }
-  if (account_.has_value()) {
-    TALLY_ASSIGN_OR_RETURN(const LineRange range, rollup.LinesOf(*account_ + 1));
-    if (range.empty()) return Status::Ok();
-    lines_.push_back({range, *account_});
-    parts_[0].times = row_times_;
-    return Status::Ok();
-  }
-  if (!by_account_) {
-    TALLY_ASSIGN_OR_RETURN(const LineRange range, rollup.LinesOf(0));
+  if (account_.has_value() || !by_account_) {  // one entry may answer for everything
+    const uint64_t entry = account_.has_value() ? *account_ + 1 : 0;
+    TALLY_ASSIGN_OR_RETURN(const LineRange range, rollup.LinesOf(entry));
     if (!range.empty()) {
-      lines_.push_back({range});
+      lines_.push_back({range, account_.value_or(0)});
       parts_[0].times = row_times_;
-      return Status::Ok();
     }
+    if (!range.empty() || account_.has_value()) return Status::Ok();
   }
   TALLY_ASSIGN_OR_RETURN(const std::vector<uint32_t> starts, rows.AccountStarts());
+  TALLY_ASSIGN_OR_RETURN(const std::vector<LineRange> entries, rollup.Entries());
   parts_.clear();
   for (uint64_t code = 0; code + 1 < starts.size(); ++code) {
-    TALLY_ASSIGN_OR_RETURN(const LineRange range, rollup.LinesOf(code + 1));
+    const LineRange& range = entries[code + 1];
     if (!range.empty()) {
       if (!by_account_ && !lines_.empty() && lines_.back().range.end == range.begin) {
         lines_.back().range.end = range.end;

@@ -21,8 +21,8 @@ class SegmentDictionaries {
   // Dimensions have no codes in this segment: there are too many sets of them.
   bool dimensions_by_key() const { return file_.footer().dimensions_by_key; }
 
-  // All below are of the columns of kDictionaryColumns, and of kDimensions where these have codes.
-  // Codes are below this number; the code of an absent value counts.
+  // All below are of the columns of kDictionaryColumns, of kKind, and of kDimensions where these
+  // have codes. Codes are below this number; the code of an absent value counts.
   Result<uint64_t> CodeCount(SegmentColumn column);
   // None: absent. Not of kDimensions.
   Result<std::optional<std::string_view>> Text(SegmentColumn column, uint64_t code);
@@ -30,6 +30,8 @@ class SegmentDictionaries {
   Result<std::optional<uint64_t>> Code(SegmentColumn column, std::string_view text);
   // A row with nothing but this set of dimensions.
   Result<RowView> Dimensions(uint64_t code);
+  // A row has a code that is not below CodeCount: kCorruption, with file and offset.
+  Status BadCode(SegmentColumn column) const;
 
  private:
   struct Dictionary {
@@ -38,8 +40,6 @@ class SegmentDictionaries {
     bool nullable = false;
   };
   Result<const Dictionary*> Load(SegmentColumn column);
-  Status Fault(SegmentColumn column) const;
-
   const SegmentFile& file_;
   std::array<Dictionary, kDictionaryCount> dictionaries_;
 };

@@ -54,7 +54,11 @@ class Lister {
   bool IsFull() const { return query_.limit.has_value() && found_.size() > *query_.limit; }
 
   Status Add(std::string_view account) {
-    if (IsFull()) found_.erase(std::prev(found_.end()));
+    if (IsFull()) {
+      const auto last = std::prev(found_.end());
+      context_.Free(kNodeBytes + last->size());
+      found_.erase(last);
+    }
     found_.emplace(account);
     return context_.Use(kNodeBytes + account.size());
   }

@@ -180,7 +180,7 @@ class EventStream::Impl {
     auto run = std::make_unique<Run>();
     run->expanded = true;
     TALLY_RETURN_IF_ERROR(ForEachRowInMemory(view_, Scan(), [&](const RowAt& at) {
-      AddRow(at, run.get());
+      AddRow(at, &run->rows);
       return true;
     }));
     return Sorted(std::move(run));
@@ -190,10 +190,10 @@ class EventStream::Impl {
     return {query_.account_id, query_.from_ms, query_.to_ms, lsn_, filter_.Columns(), &context_};
   }
 
-  void AddRow(const RowAt& at, Run* run) const {
+  void AddRow(const RowAt& at, std::vector<PlacedRow>* rows) const {
     if (at.disposition == Disposition::kQuarantined || !filter_.Matches(at.row)) return;
     const Place place{at.row.timestamp_ms, at.lsn};
-    if (place > last_) run->rows.push_back({place, at.place.row});
+    if (place > last_) rows->push_back({place, at.place.row});
   }
 
   Status Sorted(std::unique_ptr<Run> run) {
@@ -211,9 +211,12 @@ class EventStream::Impl {
       TALLY_RETURN_IF_ERROR(context_.Check());
       Run& run = *runs_.front();
       const LiveSegment& segment = *view_.version->segments[run.segment];
-      if (Status status = Expand(run); !status.ok()) return NoteDamage(segment, status);
+      auto rows = Expand(run);
+      if (!rows.ok()) return NoteDamage(segment, rows.status());
+      TALLY_RETURN_IF_ERROR(context_.Use(rows->size() * sizeof(PlacedRow)));
       std::ranges::pop_heap(runs_, Later);
-      TALLY_RETURN_IF_ERROR(context_.Use(run.rows.size() * sizeof(PlacedRow)));
+      run.rows = *std::move(rows);
+      run.expanded = true;
       Push();
     }
     return Status::Ok();
@@ -230,14 +233,16 @@ class EventStream::Impl {
     std::ranges::push_heap(runs_, Later);
   }
 
-  Status Expand(Run& run) {
+  // The matching rows of a run; the next one is the last.
+  Result<std::vector<PlacedRow>> Expand(const Run& run) {
+    std::vector<PlacedRow> found;
     SegmentState& state = *states_[run.segment];
     const SegmentReader& rows = state.segment.rows();
     const uint32_t first_row = run.part.group * rows.info().group_rows;
     if (state.by_row) {
       const RowRange range{first_row + run.part.begin, first_row + run.part.end};
       TALLY_RETURN_IF_ERROR(ForEachRowOf(view_, run.segment, range, Scan(), [&](const RowAt& at) {
-                              AddRow(at, &run);
+                              AddRow(at, &found);
                               return true;
                             }).status());
     } else {
@@ -249,12 +254,11 @@ class EventStream::Impl {
       for (uint32_t k = 0; k < state.selector.size(); ++k) {
         const uint32_t i = state.selector.row(k);
         const Place place{static_cast<int64_t>(timestamps[i]), {lsns[i]}};
-        if (place > last_) run.rows.push_back({place, first_row + run.part.begin + i});
+        if (place > last_) found.push_back({place, first_row + run.part.begin + i});
       }
     }
-    std::ranges::sort(run.rows, std::greater<>(), &PlacedRow::place);
-    run.expanded = true;
-    return Status::Ok();
+    std::ranges::sort(found, std::greater<>(), &PlacedRow::place);
+    return found;
   }
 
   Result<Event> Read(Run& run) {

@@ -235,6 +235,7 @@ void Committer::SettleTimes() {
     MutexLock lock(mutex_);
     times.swap(times_);
   }
+  if (times.empty()) return;
   std::vector<TimeToSettle> waiting;  // for room
   for (TimeToSettle& time : times) {
     if (time.at_us <= settled_us()) {

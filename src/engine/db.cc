@@ -40,6 +40,30 @@
 #include "query/verify.h"
 
 namespace tallystick {
+namespace {
+
+// What another thread will say, once.
+template <typename T>
+class Answer {
+ public:
+  void Set(T value) {
+    MutexLock lock(mutex_);
+    value_ = std::move(value);
+    said_.NotifyOne();
+  }
+  T Wait() {
+    MutexLock lock(mutex_);
+    while (!value_.has_value()) said_.Wait(mutex_);
+    return *std::move(value_);
+  }
+
+ private:
+  Mutex mutex_;
+  CondVar said_;
+  std::optional<T> value_ GUARDED_BY(mutex_);
+};
+
+}  // namespace
 
 class Db::Impl {
  public:
@@ -302,25 +326,15 @@ View Db::Impl::TakeView() const {
 QueryContext Db::Impl::NewContext(const Cancelled& cancelled) const {
   QueryContext context(env_.clock(), options_.query_ms_max, options_.query_memory_bytes_max,
                        cancelled);
-  context.on_bad_rollup = [this](const LiveSegment&, const Status& status) {
-    sidecars_->ReportBadRollup(status);
-  };
+  context.on_bad_rollup = [this](const Status& status) { sidecars_->ReportBadRollup(status); };
   return context;
 }
 
 Result<Lsn> Db::Impl::LsnAt(int64_t epoch_us) const {
   if (committer_->settled_us() < epoch_us) {
-    Mutex mutex;
-    CondVar settled;
-    std::optional<Status> answer;
-    committer_->SettleTime(epoch_us, [&](const Status& status) {
-      MutexLock lock(mutex);
-      answer = status;
-      settled.NotifyOne();
-    });
-    MutexLock lock(mutex);
-    while (!answer.has_value()) settled.Wait(mutex);
-    TALLY_RETURN_IF_ERROR(*answer);
+    Answer<Status> settled;
+    committer_->SettleTime(epoch_us, [&](Status status) { settled.Set(std::move(status)); });
+    TALLY_RETURN_IF_ERROR(settled.Wait());
   }
   return LastCommittedAt(TakeView(), epoch_us);
 }
@@ -378,13 +392,11 @@ DbStatus Db::Impl::GetStatus() const {
       status.filter_bytes += sidecar->memory_bytes();
       status.filters_loaded += sidecar->filter_loaded() ? 1 : 0;
     }
-  }
-  for (const auto& segment : version->segments) {
-    const auto rollup = segment->rollup();
-    if (rollup == nullptr) continue;
-    ++status.rollups;
-    status.rollup_lines += rollup->footer().lines;
-    status.rollup_bytes += rollup->bytes();
+    if (const auto rollup = segment->rollup(); rollup != nullptr) {
+      ++status.rollups;
+      status.rollup_lines += rollup->footer().lines;
+      status.rollup_bytes += rollup->bytes();
+    }
   }
   for (const auto& memtable : version->memtables) status.memory_bytes += memtable->bytes();
   status.segments = version->segments.size();
@@ -491,18 +503,10 @@ void Db::IngestAsync(Batch batch, IngestDone done, const IngestOptions& options)
 }
 
 Result<IngestResult> Db::Ingest(Batch batch, const IngestOptions& options) {
-  Mutex mutex;
-  CondVar answered;
-  std::optional<Result<IngestResult>> answer;
-  auto done = [&](Result<IngestResult> result) {
-    MutexLock lock(mutex);
-    answer = std::move(result);
-    answered.NotifyOne();
-  };
+  Answer<Result<IngestResult>> answer;
+  auto done = [&](Result<IngestResult> result) { answer.Set(std::move(result)); };
   impl_->Ingest(std::move(batch), options, done, /*may_block=*/true);
-  MutexLock lock(mutex);
-  while (!answer.has_value()) answered.Wait(mutex);
-  return *std::move(answer);
+  return answer.Wait();
 }
 
 Result<UsageResult> Db::Aggregate(const UsageQuery& query) const {

@@ -19,6 +19,20 @@ namespace {
 
 constexpr int64_t kRetryMicros = 10'000'000;
 
+// Has `write` make a temporary file, synced, and puts it in the place of `path`. On an error no
+// partial file is left.
+Status ReplaceFile(FileSystem& fs, const std::string& directory, const std::string& path,
+                   const std::function<Status(const std::string&)>& write) {
+  const std::string temporary = path + ".tmp";
+  Status status = fs.Remove(temporary);  // what a crash left behind
+  if (!status.ok() && status.code() != StatusCode::kNotFound) return status;
+  status = write(temporary);
+  if (status.ok()) status = fs.Rename(temporary, path);
+  if (status.ok()) status = SyncDirectory(fs, directory);
+  if (!status.ok()) IgnoreError(fs.Remove(temporary), "an orphan that the next start removes");
+  return status;
+}
+
 }  // namespace
 
 Result<std::vector<SidecarEntry>> KeysOfSegment(const SegmentReader& rows, IdentityScope scope) {
@@ -41,20 +55,12 @@ Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layo
                                                       const LiveSegment& segment,
                                                       IdentityScope scope, IoGovernor* governor) {
   const std::string path = JoinPath(layout.segment_dir, SidecarFileName(segment.listed().number));
-  const std::string temporary = path + ".tmp";
   auto entries = KeysOfSegment(segment.rows(), scope);
   if (!entries.ok()) return NoteDamage(segment, entries.status());
-  Status status = fs.Remove(temporary);  // what a crash left behind
-  if (!status.ok() && status.code() != StatusCode::kNotFound) return status;
-  status = WriteSidecar(fs, temporary, segment.binding(), *std::move(entries), governor);
-  if (status.ok()) status = fs.Rename(temporary, path);
-  if (status.ok()) {
-    status = SyncDirectory(fs, layout.segment_dir);
-  }
-  if (!status.ok()) {
-    IgnoreError(fs.Remove(temporary), "an orphan that the next start removes");
-    return status;
-  }
+  TALLY_RETURN_IF_ERROR(
+      ReplaceFile(fs, layout.segment_dir, path, [&](const std::string& temporary) {
+        return WriteSidecar(fs, temporary, segment.binding(), *std::move(entries), governor);
+      }));
   TALLY_ASSIGN_OR_RETURN(auto sidecar, SidecarReader::Open(fs, path, segment.binding()));
   TALLY_RETURN_IF_ERROR(CheckSidecar(*sidecar));
   return sidecar;
@@ -169,18 +175,14 @@ StepResult SidecarKeeper::RebuildRollup(const LiveSegment& segment) {
   FileSystem& fs = env_.fs();
   const FileNumber number = segment.listed().number;
   const std::string path = JoinPath(layout_.segment_dir, RollupFileName(number));
-  const std::string temporary = path + ".tmp";
   cache_.Erase(RollupCacheNumber(number));
-  Status status = fs.Remove(temporary);  // what a crash left behind
-  if (status.code() == StatusCode::kNotFound) status = Status::Ok();
-  if (status.ok())
-    status = MakeRollup(fs, temporary, segment.rows(), options_, cache_, &governor_).status();
-  if (status.ok()) status = fs.Rename(temporary, path);
-  if (status.ok()) status = SyncDirectory(fs, layout_.segment_dir);
+  const Status status =
+      ReplaceFile(fs, layout_.segment_dir, path, [&](const std::string& temporary) {
+        return MakeRollup(fs, temporary, segment.rows(), options_, cache_, &governor_).status();
+      });
   auto rollup = status.ok() ? RollupReader::Open(fs, path, segment.rows().info(), cache_)
                             : Result<std::unique_ptr<RollupReader>>(status);
   if (!rollup.ok()) {
-    IgnoreError(fs.Remove(temporary), "an orphan that the next start removes");
     Log(LogLevel::kWarning, fmt::format("the rollup of segment {} cannot be rebuilt yet: {}",
                                         number.value, rollup.status().ToString()));
     rollup_retry_at_us_ = env_.clock().MonotonicMicros() + kRetryMicros;

@@ -227,8 +227,8 @@ Result<UsageResult> AggregateWithTotal(const View& view, const UsageQuery& query
         status.code() == StatusCode::kCorruption || status.code() == StatusCode::kIoError;
     if (bad == nullptr || !unreadable) return status;
     // Rows say the same; it is taken away, so this ends.
-    aggregation.bad()->RemoveRollup(bad.get());
-    if (context.on_bad_rollup) context.on_bad_rollup(*aggregation.bad(), status);
+    const bool removed = aggregation.bad()->RemoveRollup(bad.get());  // or somebody else did
+    if (removed && context.on_bad_rollup) context.on_bad_rollup(status);
   }
 }
 

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "env/env.h"
-#include "query/live_segment.h"
 #include "tallystick/query.h"
 
 namespace tallystick {
@@ -56,7 +55,7 @@ class QueryContext {
 
   // Called when a rollup could not be read and was taken away: the read goes on with the rows. May
   // be empty.
-  std::function<void(const LiveSegment&, const Status&)> on_bad_rollup;
+  std::function<void(const Status&)> on_bad_rollup;
 
  private:
   Clock* clock_ = nullptr;

@@ -86,7 +86,7 @@ void Seal(const RollupFooter& footer, uint64_t begin, uint64_t end, Bytes& bytes
   }
   const auto at = bytes.begin() + static_cast<ptrdiff_t>(begin);
   Bytes block(at, at + static_cast<ptrdiff_t>(end - begin - kBlockTrailerBytes));
-  SealBlock(SegmentSeed(footer.database_id, RollupCacheNumber(footer.number)), begin,
+  SealBlock(RollupSeed(footer.database_id, footer.number), begin,
             static_cast<BlockCodec>(bytes[end - kBlockTrailerBytes]), 0, block);
   std::ranges::copy(block, at);
 }

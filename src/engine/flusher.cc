@@ -154,7 +154,6 @@ void Flusher::WriteSums() {
       MakeRollup(env_.fs(), job_->sums_path, job_->segment->rows(), options_, cache_, &governor_);
   if (rollup.ok()) return job_->segment->InstallRollup(*std::move(rollup));
   RemoveFile(job_->sums_path);
-  cache_.Erase(RollupCacheNumber(job_->number));
   {
     MutexLock lock(mutex_);
     ++readings_.rollup_failures;
@@ -199,7 +198,6 @@ StepResult Flusher::Fail(const Status& status) {
     RemoveFile(job_->keys_path);
     RemoveFile(job_->sums_path);
     cache_.Erase(job_->number);
-    cache_.Erase(RollupCacheNumber(job_->number));
     job_.reset();
   }
   pause_us_ = std::clamp(pause_us_ * 2, kPauseMinMicros, kPauseMaxMicros);

@@ -175,7 +175,6 @@ StepResult SidecarKeeper::RebuildRollup(const LiveSegment& segment) {
   FileSystem& fs = env_.fs();
   const FileNumber number = segment.listed().number;
   const std::string path = JoinPath(layout_.segment_dir, RollupFileName(number));
-  cache_.Erase(RollupCacheNumber(number));
   const Status status =
       ReplaceFile(fs, layout_.segment_dir, path, [&](const std::string& temporary) {
         return MakeRollup(fs, temporary, segment.rows(), options_, cache_, &governor_).status();

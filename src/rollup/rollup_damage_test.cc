@@ -58,7 +58,7 @@ class RollupDamageTest : public RollupTest {
   }
   void Put(Parts parts) {
     RollupFooter& footer = parts.footer;
-    const uint64_t seed = SegmentSeed(footer.database_id, RollupCacheNumber(footer.number));
+    const uint64_t seed = RollupSeed(footer.database_id, footer.number);
     Bytes file;
     const auto append_block = [&](const Bytes& payload) {
       const BlockRef ref{file.size(), static_cast<uint32_t>(payload.size() + kBlockTrailerBytes)};
@@ -320,7 +320,7 @@ TEST_F(RollupDamageTest, BlocksAreNotTakenForThoseOfTheSegment) {
   RollupColumns columns(**reader);
   EXPECT_TRUE(columns.Enter(0, 0, 6).ok());
   EXPECT_NE(SegmentSeed(info_.database_id, info_.number),
-            SegmentSeed(info_.database_id, RollupCacheNumber(info_.number)));
+            RollupSeed(info_.database_id, info_.number));
 }
 
 // --- every checksum is right, what is under it is not ---

@@ -119,7 +119,8 @@ Result<RollupFooter> DecodeRollupFooter(ByteSpan bytes, uint64_t file_bytes) {
   footer.index.bytes = in.Fixed<uint32_t>();
   footer.rows_per_line_min = in.Fixed<uint32_t>();
   const size_t checked = in.position();
-  if (in.Fixed<uint64_t>() != Checksum(bytes.first(checked))) {
+  footer.checksum = in.Fixed<uint64_t>();
+  if (footer.checksum != Checksum(bytes.first(checked))) {
     return Status::Corruption("the footer's checksum does not match");
   }
   const uint64_t footer_at = file_bytes - bytes.size();

@@ -20,10 +20,9 @@ inline constexpr uint32_t kRollupFormatVersion = 1;
 inline constexpr uint64_t kRollupHeaderBytes = 64;
 inline constexpr uint32_t kLinesPerBlock = 1024;
 
-// The number under which the cache keeps a rollup's blocks, and which seeds their checksums: not
-// the segment's own, since that file has blocks at the same offsets.
-constexpr FileNumber RollupCacheNumber(FileNumber segment) {
-  return {segment.value | uint64_t{1} << 63};
+// What the blocks' checksums are seeded with: not the seed of the segment's own file.
+inline uint64_t RollupSeed(const DatabaseId& database_id, FileNumber segment) {
+  return SegmentSeed(database_id, {segment.value | uint64_t{1} << 63});
 }
 
 struct RollupFooter {
@@ -37,7 +36,11 @@ struct RollupFooter {
   uint64_t entries = 0;  // accounts of the segment, and one for all together
   BlockRef index;
   uint32_t rows_per_line_min = kRowsPerLineMin;
+  uint64_t checksum = 0;  // its own; set where it was read
 
+  // The number under which the cache keeps the blocks. It names their content: a rollup is rebuilt
+  // under the same name while a read may still hold the file before.
+  FileNumber cache_number() const { return {checksum | uint64_t{1} << 63}; }
   uint64_t blocks() const { return (lines + kLinesPerBlock - 1) / kLinesPerBlock; }
   // REQUIRES: block < blocks().
   uint32_t lines_of(uint64_t block) const {

@@ -27,7 +27,7 @@ RollupReader::RollupReader(std::unique_ptr<File> file, uint64_t bytes, const Rol
     : file_(std::move(file)),
       bytes_(bytes),
       footer_(footer),
-      seed_(SegmentSeed(footer.database_id, RollupCacheNumber(footer.number))),
+      seed_(RollupSeed(footer.database_id, footer.number)),
       cache_(cache) {}
 
 Result<std::unique_ptr<RollupReader>> RollupReader::OpenAlone(FileSystem& fs,
@@ -88,7 +88,7 @@ Status RollupReader::CheckHeader() const {
 
 Result<RollupReader::Index> RollupReader::LoadIndex() const {
   TALLY_ASSIGN_OR_RETURN(BlockCache::Block block,
-                         cache_.Get(RollupCacheNumber(footer_.number), footer_.index.offset,
+                         cache_.Get(footer_.cache_number(), footer_.index.offset,
                                     [&] { return Read(footer_.index); }));
   return ParseIndex(std::move(block));
 }
@@ -158,7 +158,7 @@ Result<BlockCache::Block> RollupReader::Block(uint64_t block, uint64_t* offset) 
   TALLY_ASSIGN_OR_RETURN(const Index index, LoadIndex());
   TALLY_ASSIGN_OR_RETURN(const BlockRef ref, RefOf(index, block));
   *offset = ref.offset;
-  return cache_.Get(RollupCacheNumber(footer_.number), ref.offset, [&] { return Read(ref); });
+  return cache_.Get(footer_.cache_number(), ref.offset, [&] { return Read(ref); });
 }
 
 size_t RollupColumns::Place(SegmentColumn column) {

@@ -297,6 +297,26 @@ TEST_F(RollupTest, HoursBeforeTheEpochAndLargeCodesAreKept) {
   EXPECT_EQ(static_cast<int64_t>(zone.max), -kHourMs);
 }
 
+// As when a query still holds the file that was rebuilt under its name.
+TEST_F(RollupTest, BlocksOfAnotherContentUnderTheNameAreNotTakenFromTheCache) {
+  BlockCache cache(1 << 20);
+  const auto count_of_first = [&] {
+    const auto reader = RollupReader::Open(fs(), kRollupPath, info_, cache);
+    EXPECT_TRUE(reader.ok());
+    RollupColumns columns(**reader);
+    EXPECT_TRUE(columns.Enter(0, 0, 3).ok());
+    return (*columns.Counts())[0];
+  };
+  Rollup rollup = MadeUpRollup(1, 3);
+  WriteMadeUp(rollup);
+  EXPECT_EQ(count_of_first(), 8u);
+  ASSERT_TRUE(fs().Remove(kRollupPath).ok());
+  rollup.rows_per_line_min = 4;
+  rollup.lines[0].count = 9;
+  WriteMadeUp(rollup);
+  EXPECT_EQ(count_of_first(), 9u);
+}
+
 // Some 2^32 rows are needed for a sum beyond 192 bits.
 TEST_F(RollupTest, SumsOf256BitsAreKept) {
   for (const std::array<uint64_t, 4>& limbs :

@@ -11,8 +11,7 @@ namespace tallystick {
 Status WriteRollup(FileSystem& fs, const std::string& path, const SegmentInfo& segment,
                    const Rollup& rollup, IoGovernor* governor) {
   TALLY_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kCreateNew));
-  BlockWriter out(std::move(file),
-                  SegmentSeed(segment.database_id, RollupCacheNumber(segment.number)), governor);
+  BlockWriter out(std::move(file), RollupSeed(segment.database_id, segment.number), governor);
   Bytes bytes;
   AppendRollupHeader(segment.database_id, segment.number, bytes);
   out.AppendPlain(bytes);

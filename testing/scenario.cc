@@ -112,6 +112,7 @@ OpenOptions SmallOptions(bool direct_io) {
   options.queue_bytes_max = 1 << 20;
   options.queue_events_max = 1 << 12;
   options.segment_group_rows = 4;
+  options.compaction_fan_in = 3;
   options.rollup_rows_per_line_min = 1;  // there are lines for all rows
   options.memtable_age_ms_max = 0;
   options.background_bytes_per_second = 0;

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tallystick/event.h"
@@ -40,6 +41,17 @@ struct IngestResult {
 // Called exactly once, from the committer or, on a refusal, from within IngestAsync itself. Must
 // not block and must not call back into the Db except IngestAsync.
 using IngestDone = std::move_only_function<void(Result<IngestResult>)>;
+
+// A merge that is going on.
+struct CompactionProgress {
+  uint64_t output = 0;  // number of the segment that is made
+  uint64_t inputs = 0;  // segments
+  Lsn first_lsn;
+  Lsn last_lsn;
+  uint64_t rows = 0;
+  uint64_t rows_done = 0;  // in this phase
+  std::string_view phase;  // rows, check, keys, check_keys, sums, names, manifest
+};
 
 struct DbStatus {
   std::string database_id;  // 32 hex digits
@@ -79,8 +91,21 @@ struct DbStatus {
   uint64_t filter_bytes = 0;  // in memory
   uint64_t filters_loaded = 0;
   uint64_t flushes = 0;
+  uint64_t flush_bytes_written = 0;  // rows, sidecars, rollups
   uint64_t flush_failures = 0;
   Status flush;  // ok, or why the last attempt failed
+  // Compaction.
+  uint64_t segment_file_bytes = 0;  // now, of rows, sidecars and rollups
+  uint32_t runs = 0;                // segments that merging has not done with
+  uint64_t compactions = 0;
+  uint64_t compaction_failures = 0;
+  uint64_t compaction_sidecar_failures = 0;  // among them
+  uint64_t compaction_rows = 0;              // merged
+  uint64_t compaction_bytes_written = 0;     // rows, sidecars, rollups
+  uint64_t segments_deleted = 0;
+  Status compaction;  // ok, or why the last attempt failed
+  std::vector<CompactionProgress>
+      compacting;  // a small merge interrupts a large one: the last goes on
   uint64_t cache_bytes = 0;
   uint64_t probe_pages = 0;  // requests that needed sidecar pages
   uint64_t probe_again = 0;  // requests sent back to probe
@@ -150,6 +175,12 @@ class Db {
   DbStatus GetStatus() const;
   // ok if ingest would be taken now; cheap.
   Status Ready() const;
+
+  // Merges segments while any two may be, though none is due: the smallest number of files. `done`
+  // is called once, from a task of the engine, with ok or with why a merge failed.
+  void CompactAsync(std::function<void(Status)> done);
+  // The same; blocks. `progress` (may be empty) is called now and then with what is going on.
+  Status Compact(const std::function<void(const DbStatus&)>& progress);
 
   // Recounts everything from the rows, and compares with what queries answer, with the key tables
   // and with the sidecars (every row is hashed again). `progress` (may be empty) gets rows done and

@@ -67,7 +67,15 @@ struct OpenOptions {
   uint64_t background_bytes_per_second = 200'000'000;  // of flush and rebuild; 0 = no limit
   uint64_t cache_bytes_max = 256ull << 20;             // of verified segment blocks
   uint64_t dedupe_memory_bytes_max = 4ull << 30;  // of sidecar filters; the rest is read from disk
-  uint32_t runs_max = 0;  // live segments; from then on 503 compaction_behind. 0 = no limit
+
+  // Compaction: adjacent segments of like size are merged, this many at a time, up to a size. 0 =
+  // none are.
+  uint32_t compaction_fan_in = 8;              // 0, or 2..64
+  uint64_t compaction_rows_max = 256'000'000;  // of a merged segment; 1..2^32-1
+  // Segments that merging has not done with. Beyond the first commits are spaced out more and more;
+  // from the second on 503 compaction_behind. 0 = no limit.
+  uint32_t runs_slow = 24;
+  uint32_t runs_max = 40;
 
   // Of one read: longer, or more, is refused (kUnavailable). 0 = no limit.
   uint64_t query_ms_max = 60'000;

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "base/result.h"
+#include "dedupe/sidecar_cursor.h"
 #include "dedupe/sidecar_file.h"
 #include "dedupe/sidecar_filter.h"
 #include "dedupe/sidecar_reader.h"
@@ -17,6 +18,7 @@ namespace tallystick {
 namespace {
 
 constexpr uint64_t kPieceBlocks = 8192;
+constexpr uint64_t kProgressEntries = 65'536;
 
 // The filter that the keys make, held block by block against the one in the file.
 class FilterCheck {
@@ -115,18 +117,19 @@ Status CheckPadding(const SidecarFile& file) {
 
 }  // namespace
 
-Status CheckSidecar(const SidecarReader& reader) {
+Status CheckSidecar(const SidecarReader& reader, const std::function<Status(uint64_t)>& progress) {
   const SidecarFile& file = reader.file();
   TALLY_RETURN_IF_ERROR(file.CheckHeader());
   TALLY_RETURN_IF_ERROR(CheckPadding(file));
   TALLY_ASSIGN_OR_RETURN(const auto directory, file.ReadDirectory());
   EntryCheck check(file, directory);
-  Status first_fault;
-  TALLY_RETURN_IF_ERROR(reader.ForEach([&](const SidecarEntry& entry) {
-    if (first_fault.ok()) first_fault = check.Add(entry);
-  }));
-  TALLY_RETURN_IF_ERROR(first_fault);
-  return check.Finish();
+  SidecarCursor cursor(reader);
+  for (uint64_t entries = 0;; ++entries) {
+    if (progress && entries % kProgressEntries == 0) TALLY_RETURN_IF_ERROR(progress(entries));
+    TALLY_RETURN_IF_ERROR(cursor.Next());
+    if (cursor.done()) return check.Finish();
+    TALLY_RETURN_IF_ERROR(check.Add(cursor.entry()));
+  }
 }
 
 }  // namespace tallystick

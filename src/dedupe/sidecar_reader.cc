@@ -15,6 +15,7 @@
 #include "base/mutant.h"
 #include "base/mutex.h"
 #include "base/result.h"
+#include "dedupe/sidecar_cursor.h"
 #include "dedupe/sidecar_file.h"
 #include "dedupe/sidecar_filter.h"
 #include "env/io_governor.h"
@@ -23,7 +24,6 @@
 namespace tallystick {
 namespace {
 
-constexpr uint64_t kReadAheadPages = 64;
 constexpr size_t kFilterPieceBytes = 256 << 10;
 // Wanted pages this near to one another are asked for together: a call costs more than reading the
 // few between them.
@@ -265,20 +265,12 @@ Status SidecarReader::Find(std::span<const EventHash> keys, std::span<const uint
 }
 
 Status SidecarReader::ForEach(const std::function<void(const SidecarEntry&)>& entry) const {
-  const SidecarLayout& layout = impl_->file.layout();
-  Bytes buffer(std::min(layout.pages, kReadAheadPages) * kSidecarPageBytes);
-  for (uint64_t first = 0; first < layout.pages; first += kReadAheadPages) {
-    const uint64_t count = std::min(layout.pages - first, kReadAheadPages);
-    const auto pages = std::span(buffer).first(count * kSidecarPageBytes);
-    TALLY_RETURN_IF_ERROR(impl_->file.ReadPages(first, pages));
-    for (uint64_t page = 0; page < count; ++page) {
-      const ByteSpan bytes = pages.subspan(page * kSidecarPageBytes, kSidecarPageBytes);
-      for (uint64_t i = 0; i < layout.EntriesOfPage(first + page); ++i) {
-        entry(LoadSidecarEntry(SidecarEntryAt(bytes, i)));
-      }
-    }
+  SidecarCursor cursor(*this);
+  for (;;) {
+    TALLY_RETURN_IF_ERROR(cursor.Next());
+    if (cursor.done()) return Status::Ok();
+    entry(cursor.entry());
   }
-  return Status::Ok();
 }
 
 std::string SidecarFileName(FileNumber number) { return NumberName(number.value) + ".idx"; }

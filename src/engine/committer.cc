@@ -31,6 +31,8 @@
 namespace tallystick {
 namespace {
 
+constexpr int64_t kSlowdownMaxMicros = 50'000;  // between two writes, where compaction is behind
+
 constexpr size_t kPrefetchAhead = 12;
 
 // Rejected events need no row.
@@ -182,15 +184,19 @@ StepResult Committer::Step() {
     return StepResult::Wait();
   }
   DropKeyTables();
-  bool empty, gathered;
+  bool empty, gathered, closed;
   {
     MutexLock lock(mutex_);
     empty = queue_.empty();
+    closed = closed_;
     gathered = queue_bytes_ >= options_.commit_wake_bytes || closed_;
   }
   if (empty) return SealIfOld();
-  const int64_t due = write_started_us_ + options_.commit_gap_us;
-  if (!gathered && env_.clock().MonotonicMicros() < due) return StepResult::WaitUntil(due);
+  const int64_t slowdown_us = closed ? 0 : SlowdownMicros();
+  const int64_t due = write_started_us_ + std::max<int64_t>(options_.commit_gap_us, slowdown_us);
+  if ((!gathered || slowdown_us > 0) && env_.clock().MonotonicMicros() < due) {
+    return StepResult::WaitUntil(due);
+  }
 
   Group group = TakeGroup();
   if (group.requests.empty()) {
@@ -561,6 +567,15 @@ Status Committer::WriteFrame(FrameType type, uint32_t rows, int64_t at_least_us)
 }
 
 // Nothing is queued. A memtable that has grown old goes to the flusher although it is not full.
+// Evenly from nothing at runs_slow to kSlowdownMaxMicros at runs_max: so that senders are held back
+// before they have to be refused.
+int64_t Committer::SlowdownMicros() const {
+  const uint32_t runs = versions_.mergeable_runs();
+  if (options_.runs_slow == 0 || runs <= options_.runs_slow) return 0;
+  const uint32_t span = std::max(options_.runs_max, options_.runs_slow + 1) - options_.runs_slow;
+  return kSlowdownMaxMicros * std::min(runs - options_.runs_slow, span) / span;
+}
+
 StepResult Committer::SealIfOld() {
   const StepResult mark = WriteMarkIfIdle();
   if (options_.memtable_age_ms_max == 0 || oldest_row_us_ == 0 || poisoned()) return mark;

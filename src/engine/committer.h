@@ -125,6 +125,7 @@ class Committer {
   bool SealActiveFile();
   LogKeeper::Ended EndOfActive() const;
   StepResult SealIfOld();
+  int64_t SlowdownMicros() const;
   bool TakeLog();
   bool EnsureRoom(uint64_t record_bytes, uint64_t rows);
   Group TakeGroup();

@@ -20,6 +20,7 @@
 #include "base/mutex.h"
 #include "base/result.h"
 #include "engine/committer.h"
+#include "engine/compactor.h"
 #include "engine/flusher.h"
 #include "engine/layout.h"
 #include "engine/log_keeper.h"
@@ -42,6 +43,8 @@
 namespace tallystick {
 namespace {
 
+constexpr int64_t kProgressMicros = 500'000;
+
 // What another thread will say, once.
 template <typename T>
 class Answer {
@@ -50,6 +53,12 @@ class Answer {
     MutexLock lock(mutex_);
     value_ = std::move(value);
     said_.NotifyOne();
+  }
+  // None: nothing was said yet.
+  std::optional<T> WaitFor(int64_t micros) {
+    MutexLock lock(mutex_);
+    if (!value_.has_value()) said_.WaitFor(mutex_, micros);
+    return std::exchange(value_, std::nullopt);
   }
   T Wait() {
     MutexLock lock(mutex_);
@@ -97,10 +106,12 @@ class Db::Impl {
   std::unique_ptr<Prober> prober_;
   std::unique_ptr<Flusher> flusher_;
   std::unique_ptr<SidecarKeeper> sidecars_;
+  std::unique_ptr<Compactor> compactor_;
   bool running_ = false;
 
   Status Ready() const;
   void Ingest(Batch batch, const IngestOptions& options, IngestDone done, bool may_block);
+  void CompactAsync(std::function<void(Status)> done);
 
  private:
   // A component's step on the executor. It may be woken before it is added: its first step looks at
@@ -133,6 +144,7 @@ class Db::Impl {
   void NoteSidecars(const RecoveryPlan& plan);
   void Start();
   void FlushOnClose();
+  void NoteCompaction(DbStatus* status) const;
   void Log(LogLevel level, const std::string& text) const {
     if (options_.log) options_.log(level, text);
   }
@@ -142,6 +154,7 @@ class Db::Impl {
   Task prober_tasks_[kProberTasks];
   Task flusher_task_;
   Task sidecar_task_;
+  Task compactor_task_;
 };
 
 Status Db::Impl::LockDirectory() {
@@ -245,7 +258,8 @@ void Db::Impl::NoteSidecars(const RecoveryPlan& plan) {
 void Db::Impl::MakeComponents(RecoveryPlan plan, ReplayResult replay) {
   MemtableList memtables(replay.sealed.begin(), replay.sealed.end());
   memtables.push_back(replay.active);
-  versions_ = std::make_unique<VersionStore>(plan.segments.list, std::move(memtables));
+  versions_ =
+      std::make_unique<VersionStore>(plan.segments.list, std::move(memtables), LimitsOf(options_));
   manifests_ = std::make_unique<ManifestStore>(env_.fs(), layout_, plan.identity.database_id,
                                                plan.manifest, plan.next_number);
   manifests_->NoteCommitTime(plan.last_commit_time_us);
@@ -256,6 +270,8 @@ void Db::Impl::MakeComponents(RecoveryPlan plan, ReplayResult replay) {
                                        *keeper_, cache_, governor_);
   sidecars_ = std::make_unique<SidecarKeeper>(env_, layout_, options_, identity_.scope, *versions_,
                                               cache_, governor_);
+  compactor_ = std::make_unique<Compactor>(env_, layout_, options_, identity_, *manifests_,
+                                           *versions_, cache_, governor_);
 }
 
 // Whether there may be another memtable.
@@ -294,10 +310,20 @@ void Db::Impl::Start() {
     committer_task_.Wake();
     keeper_task_.Wake();
     sidecar_task_.Wake();
+    compactor_task_.Wake();
   };
   flusher_->SetOnInstalled(installed);
   sidecars_->SetOnInstalled(installed);
   sidecars_->SetWake([this] { sidecar_task_.Wake(); });
+  compactor_->SetHooks(
+      {.flush_waits =
+           [this] { return versions_->sealed_count() > 0 && flusher_->Read().status.ok(); },
+       .on_installed = installed,
+       .bad_sidecar =
+           [this](const LiveSegment& segment, const SidecarReader* sidecar, const Status& status) {
+             sidecars_->ReportBad(segment, sidecar, status);
+           }});
+  compactor_->trash()->SetOnAdded([this] { compactor_task_.Wake(); });
   running_ = true;
   Executor& executor = env_.executor();
   using Priority = Executor::Priority;
@@ -310,6 +336,8 @@ void Db::Impl::Start() {
   flusher_task_.Add(executor, "flusher", Priority::kIdle, [this] { return flusher_->Step(); });
   sidecar_task_.Add(executor, "sidecar-keeper", Priority::kIdle,
                     [this] { return sidecars_->Step(); });
+  compactor_task_.Add(executor, "compactor", Priority::kIdle,
+                      [this] { return compactor_->Step(); });
 }
 
 View Db::Impl::TakeView() const {
@@ -352,12 +380,20 @@ Status Db::Impl::Ready() const {
   return RunsLimit();
 }
 
-// Merging is not there yet, so a limit is for whoever asks for one.
 Status Db::Impl::RunsLimit() const {
-  const size_t runs = versions_->Current()->segments.size();
+  const uint32_t runs = versions_->mergeable_runs();
   if (options_.runs_max == 0 || runs < options_.runs_max) return Status::Ok();
-  return Status::Unavailable("compaction_behind",
-                             fmt::format("{} segments, of {} allowed", runs, options_.runs_max));
+  return Status::Unavailable(
+      "compaction_behind",
+      fmt::format("{} segments wait to be merged, of {} allowed", runs, options_.runs_max));
+}
+
+void Db::Impl::CompactAsync(std::function<void(Status)> done) {
+  if (options_.compaction_fan_in == 0) {
+    return done(Status::FailedPrecondition("compaction_off", "compaction_fan_in is 0"));
+  }
+  compactor_->RunFull(std::move(done));
+  compactor_task_.Wake();
 }
 
 void Db::Impl::Ingest(Batch batch, const IngestOptions& options, IngestDone done, bool may_block) {
@@ -384,6 +420,7 @@ DbStatus Db::Impl::GetStatus() const {
     status.flushed_lsn = segment->listed().last_lsn;
     status.segment_rows += segment->listed().rows;
     status.segment_bytes += segment->listed().bytes;
+    status.segment_file_bytes += segment->file_bytes();
     status.segments_damaged += segment->damaged() ? 1 : 0;
     const auto sidecar = segment->sidecar();
     if (sidecar == nullptr) {
@@ -410,10 +447,12 @@ DbStatus Db::Impl::GetStatus() const {
   status.rollups_rebuilt = sidecars.rollups_rebuilt;
   const Flusher::Readings flush = flusher_->Read();
   status.flushes = flush.flushes;
+  status.flush_bytes_written = flush.bytes_written;
   status.flush_failures = flush.failures;
   status.sidecar_write_failures = flush.sidecar_failures;
   status.rollup_write_failures = flush.rollup_failures;
   status.flush = flush.status;
+  NoteCompaction(&status);
   status.probe_pages = prober_->queued_in_all();
   const Committer::Readings commit = committer_->Read();
   status.frames_written = commit.frames;
@@ -430,13 +469,28 @@ DbStatus Db::Impl::GetStatus() const {
   return status;
 }
 
+void Db::Impl::NoteCompaction(DbStatus* status) const {
+  const Compactor::Readings compaction = compactor_->Read();
+  status->runs = versions_->mergeable_runs();
+  status->compactions = compaction.compactions;
+  status->compaction_failures = compaction.failures;
+  status->compaction_sidecar_failures = compaction.sidecar_failures;
+  status->rollup_write_failures += compaction.rollup_failures;
+  status->compaction_rows = compaction.rows_merged;
+  status->compaction_bytes_written = compaction.bytes_written;
+  status->segments_deleted = compaction.segments_deleted;
+  status->compaction = compaction.status;
+  status->compacting = compaction.running;
+}
+
 Status Db::Impl::Close() {
   if (!running_) return Status::Ok();
   running_ = false;
   committer_->StopTaking();
+  compactor_->Stop();
   governor_.Release();
   for (Task* task : {&prober_tasks_[0], &prober_tasks_[1], &committer_task_, &keeper_task_,
-                     &flusher_task_, &sidecar_task_}) {
+                     &flusher_task_, &sidecar_task_, &compactor_task_}) {
     task->Remove();
   }
   // What was admitted is finished here, in one thread.
@@ -446,6 +500,8 @@ Status Db::Impl::Close() {
   }
   committer_->Finish();
   FlushOnClose();
+  compactor_->trash()->SetOnAdded({});
+  compactor_->Finish();
   lock_.reset();
   Log(LogLevel::kInfo,
       fmt::format("closed {} at LSN {}", layout_.root, committer_->visible().value));
@@ -541,6 +597,17 @@ Result<EventLookup> Db::GetEvent(std::string_view event_id, std::string_view acc
 
 Result<ConflictsPage> Db::ListConflicts(const ConflictsQuery& query) const {
   return tallystick::ListConflicts(impl_->TakeView(), query);
+}
+
+void Db::CompactAsync(std::function<void(Status)> done) { impl_->CompactAsync(std::move(done)); }
+
+Status Db::Compact(const std::function<void(const DbStatus&)>& progress) {
+  Answer<Status> answer;
+  impl_->CompactAsync([&](Status status) { answer.Set(std::move(status)); });
+  for (;;) {
+    if (auto status = answer.WaitFor(kProgressMicros)) return *std::move(status);
+    if (progress) progress(GetStatus());
+  }
 }
 
 Result<VerifyReport> Db::Verify(const std::function<void(uint64_t, uint64_t)>& progress) const {

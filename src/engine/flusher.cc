@@ -183,6 +183,7 @@ Status Flusher::CommitManifest() {
   {
     MutexLock lock(mutex_);
     ++readings_.flushes;
+    readings_.bytes_written += job_->segment->file_bytes();
     readings_.status = Status::Ok();
   }
   job_.reset();

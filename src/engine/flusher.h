@@ -48,6 +48,7 @@ class Flusher {
 
   struct Readings {
     uint64_t flushes = 0;
+    uint64_t bytes_written = 0;  // rows, sidecars and rollups of these
     uint64_t failures = 0;
     uint64_t sidecar_failures = 0;
     uint64_t rollup_failures = 0;

@@ -6,13 +6,17 @@
 #include "engine/version_store.h"
 
 #include <algorithm>
+#include <iterator>
+#include <span>
 #include <utility>
 
 #include "base/check.h"
 
 namespace tallystick {
 
-VersionStore::VersionStore(SegmentList segments, MemtableList memtables) {
+VersionStore::VersionStore(SegmentList segments, MemtableList memtables,
+                           const CompactionLimits& limits)
+    : limits_(limits) {
   auto version = std::make_shared<DataVersion>();
   version->segments = std::move(segments);
   version->memtables = std::move(memtables);
@@ -37,6 +41,7 @@ void VersionStore::Publish(std::shared_ptr<const DataVersion> version) {
     TALLY_CHECK(memtable->first_lsn() == next);
     next = memtable->end_lsn();
   }
+  runs_.store(MergeableRuns(RunsOf(version->segments), limits_), std::memory_order_relaxed);
   version_ = std::move(version);
 }
 
@@ -99,6 +104,20 @@ void VersionStore::InstallSegment(std::shared_ptr<const LiveSegment> segment) {
   TALLY_CHECK(flushed.end_lsn().value == segment->listed().last_lsn.value + 1);
   next->memtables.erase(next->memtables.begin());
   next->segments.push_back(std::move(segment));
+  Publish(std::move(next));
+  ComputeCovered();
+}
+
+void VersionStore::ReplaceSegments(const SegmentList& merged_ones,
+                                   std::shared_ptr<const LiveSegment> merged) {
+  MutexLock lock(mutex_);
+  auto next = std::make_shared<DataVersion>(*version_);
+  const auto begin = std::ranges::find(next->segments, merged_ones.front());
+  TALLY_CHECK(next->segments.end() - begin >= std::ssize(merged_ones));
+  TALLY_CHECK(std::ranges::equal(merged_ones, std::span(begin, merged_ones.size())));
+  TALLY_CHECK(merged->sidecar() != nullptr);
+  *begin = std::move(merged);
+  next->segments.erase(begin + 1, begin + std::ssize(merged_ones));
   Publish(std::move(next));
   ComputeCovered();
 }

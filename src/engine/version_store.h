@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "base/mutex.h"
+#include "engine/compaction_picker.h"
 #include "query/view.h"
 
 namespace tallystick {
@@ -15,7 +16,7 @@ namespace tallystick {
 class VersionStore {
  public:
   // The last memtable is the active one, the others are sealed.
-  VersionStore(SegmentList segments, MemtableList memtables);
+  VersionStore(SegmentList segments, MemtableList memtables, const CompactionLimits& limits);
 
   std::shared_ptr<const DataVersion> Current() const;
 
@@ -31,11 +32,16 @@ class VersionStore {
   // The rows of the oldest memtable stand in this segment from now on. REQUIRES: the same LSNs, and
   // the segment is durable and in the newest durable manifest.
   void InstallSegment(std::shared_ptr<const LiveSegment> segment);
+  // The rows of these segments, neighbours in the version, stand in `merged` from now on.
+  // REQUIRES: the same LSNs, a sidecar, and it is durable and in the newest durable manifest.
+  void ReplaceSegments(const SegmentList& merged_ones, std::shared_ptr<const LiveSegment> merged);
   // To be called after a segment's sidecar came or went.
   void SidecarsChanged();
 
   // All segments up to this LSN have their sidecar.
   Lsn covered() const { return {covered_.load(std::memory_order_acquire)}; }
+  // Segments that merging has not done with, as of the newest version.
+  uint32_t mergeable_runs() const { return runs_.load(std::memory_order_relaxed); }
 
  private:
   void Publish(std::shared_ptr<const DataVersion> version) REQUIRES(mutex_);
@@ -46,6 +52,8 @@ class VersionStore {
   std::shared_ptr<const DataVersion> version_ GUARDED_BY(mutex_);
   bool active_sealed_ GUARDED_BY(mutex_) = false;
   std::atomic<uint64_t> covered_ = 0;
+  const CompactionLimits limits_;
+  std::atomic<uint32_t> runs_ = 0;
 };
 
 }  // namespace tallystick

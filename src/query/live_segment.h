@@ -12,6 +12,7 @@
 #include "base/mutex.h"
 #include "dedupe/sidecar_reader.h"
 #include "manifest/manifest.h"
+#include "query/segment_trash.h"
 #include "rollup/rollup_reader.h"
 #include "segment/segment_reader.h"
 
@@ -21,6 +22,11 @@ class LiveSegment {
  public:
   LiveSegment(const ListedSegment& listed, std::unique_ptr<SegmentReader> rows)
       : listed_(listed), rows_(std::move(rows)) {}
+  ~LiveSegment() {
+    if (trash_ != nullptr) trash_->Add(listed_.number);
+  }
+  LiveSegment(const LiveSegment&) = delete;
+  LiveSegment& operator=(const LiveSegment&) = delete;
 
   const ListedSegment& listed() const { return listed_; }
   const SegmentReader& rows() const { return *rows_; }
@@ -64,9 +70,23 @@ class LiveSegment {
     return true;
   }
 
+  // Of rows, sidecar and rollup, as far as they are there.
+  uint64_t file_bytes() const {
+    MutexLock lock(mutex_);
+    return listed_.bytes + (sidecar_ == nullptr ? 0 : sidecar_->bytes()) +
+           (rollup_ == nullptr ? 0 : rollup_->bytes());
+  }
+
   // Set for good when a block did not verify: such a segment is left out of compaction.
   void MarkDamaged() const { damaged_.store(true, std::memory_order_relaxed); }
   bool damaged() const { return damaged_.load(std::memory_order_relaxed); }
+
+  // No durable manifest names it any more: its files go with the last view that has it. Called
+  // once.
+  void TrashWhenUnused(std::shared_ptr<SegmentTrash> trash) const {
+    MutexLock lock(mutex_);
+    trash_ = std::move(trash);
+  }
 
  private:
   const ListedSegment listed_;
@@ -75,6 +95,7 @@ class LiveSegment {
   mutable Mutex mutex_;
   mutable std::shared_ptr<SidecarReader> sidecar_ GUARDED_BY(mutex_);
   mutable std::shared_ptr<RollupReader> rollup_ GUARDED_BY(mutex_);
+  mutable std::shared_ptr<SegmentTrash> trash_ GUARDED_BY(mutex_);
 };
 
 }  // namespace tallystick

@@ -295,15 +295,44 @@ bool EventIdChunk::IsWhole() const {
 
 void EventIdBuilder::Clear() {
   ids_.clear();
+  texts_.clear();
   packed_ = 0;
 }
 
+void EventIdBuilder::Pack(const std::byte* uuid) {
+  if (uuids_.size() < (packed_ + 1) * kUuidBytes) uuids_.resize((packed_ + 1) * 2 * kUuidBytes);
+  std::copy_n(uuid, kUuidBytes, uuids_.data() + packed_++ * kUuidBytes);
+}
+
+std::string_view EventIdBuilder::TextOf(const std::byte* uuid) {
+  std::string& text = texts_.emplace_back(kUuidTextBytes, '\0');
+  UnpackUuid(uuid, text.data());
+  return text;
+}
+
 void EventIdBuilder::Add(std::string_view id) {
+  std::byte uuid[kUuidBytes];
   if (uuids()) {
-    if (uuids_.size() < (packed_ + 1) * kUuidBytes) uuids_.resize((packed_ + 1) * 2 * kUuidBytes);
-    if (PackUuid(id, uuids_.data() + packed_ * kUuidBytes)) ++packed_;
+    if (PackUuid(id, uuid)) {
+      Pack(uuid);
+    } else {
+      for (size_t i = 0; i < packed_; ++i) {
+        if (ids_[i].empty()) ids_[i] = TextOf(uuids_.data() + i * kUuidBytes);
+      }
+    }
   }
   ids_.push_back(id);
+}
+
+void EventIdBuilder::AddUuids(ByteSpan packed) {
+  for (size_t at = 0; at < packed.size(); at += kUuidBytes) {
+    if (uuids()) {
+      Pack(packed.data() + at);
+      ids_.emplace_back();
+    } else {
+      ids_.push_back(TextOf(packed.data() + at));
+    }
+  }
 }
 
 bool EventIdBuilder::Append(Bytes& out) const {

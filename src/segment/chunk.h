@@ -7,8 +7,10 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -126,6 +128,7 @@ class EventIdChunk {
  public:
   static bool Parse(ByteSpan bytes, uint32_t count, EventIdChunk* chunk);
   bool uuids() const { return uuids_; }
+  ByteSpan raw() const { return raw_; }  // kUuidBytes each. REQUIRES: uuids()
   // Of UUIDs the text is written to `buffer` (kUuidTextBytes). False: contradiction.
   bool Get(uint32_t i, char* buffer, std::string_view* id) const;
   // Whether all ids are there and none is empty.
@@ -144,14 +147,19 @@ class EventIdBuilder {
  public:
   void Clear();
   void Add(std::string_view id);
+  void AddUuids(ByteSpan packed);                        // kUuidBytes each
   bool uuids() const { return packed_ == ids_.size(); }  // all so far
   // False: more than 32 bits of bytes.
   [[nodiscard]] bool Append(Bytes& out) const;
 
  private:
-  std::vector<std::string_view> ids_;
+  void Pack(const std::byte* uuid);
+  std::string_view TextOf(const std::byte* uuid);
+
+  std::vector<std::string_view> ids_;  // empty: came packed, and stands in uuids_ only
   Bytes uuids_;
-  size_t packed_ = 0;  // the ids before the first one that is no UUID
+  size_t packed_ = 0;              // the ids before the first one that is no UUID
+  std::deque<std::string> texts_;  // of those that came packed among others that are none
 };
 
 // Correction references, of the rows that have one: u32 number of them; their rows, ascending, as

@@ -4,7 +4,9 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
+#include <queue>
 
 namespace tallystick {
 
@@ -82,6 +84,50 @@ std::optional<std::vector<uint32_t>> DictionaryBuilder::Finish(Bytes& out) const
     out.insert(out.end(), text.begin(), text.end());
   }
   return ranks;
+}
+
+std::optional<std::vector<std::vector<uint32_t>>> MergeDictionaries(
+    std::span<const DictionaryView> dictionaries, Bytes& out) {
+  struct Head {
+    std::string_view text;
+    size_t dictionary;
+    uint32_t code;
+    bool operator>(const Head& other) const { return text > other.text; }
+  };
+  std::priority_queue<Head, std::vector<Head>, std::greater<>> heads;
+  std::vector<std::vector<uint32_t>> codes(dictionaries.size());
+  const auto push = [&](size_t dictionary, uint32_t code) {
+    Head head{{}, dictionary, code};
+    if (dictionaries[dictionary].Get(code, &head.text)) heads.push(head);
+  };
+  for (size_t d = 0; d < dictionaries.size(); ++d) {
+    codes[d].resize(dictionaries[d].size());
+    push(d, 0);
+  }
+  std::vector<std::string_view> texts;
+  uint64_t bytes = 0;
+  while (!heads.empty()) {
+    const Head head = heads.top();
+    heads.pop();
+    if (texts.empty() || texts.back() != head.text) {
+      texts.push_back(head.text);
+      bytes += head.text.size();
+    }
+    codes[head.dictionary][head.code] = static_cast<uint32_t>(texts.size() - 1);
+    push(head.dictionary, head.code + 1);
+  }
+  if (bytes > UINT32_MAX) return std::nullopt;
+  PutFixed<uint32_t>(out, static_cast<uint32_t>(texts.size()));
+  uint64_t end = 0;
+  for (const std::string_view text : texts) {
+    end += text.size();
+    PutFixed<uint32_t>(out, static_cast<uint32_t>(end));
+  }
+  for (const std::string_view text : texts) {
+    const ByteSpan raw = AsByteSpan(text);
+    out.insert(out.end(), raw.begin(), raw.end());
+  }
+  return codes;
 }
 
 }  // namespace tallystick

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -68,5 +69,10 @@ class DictionaryBuilder {
   std::vector<Slot> slots_;              // a power of two, at most half of them in use
   uint32_t last_ = 0;
 };
+
+// Merges sorted dictionaries: appends the one of all their texts to `out`, and gives for each the
+// code there of each of its codes. None: more than 32 bits of bytes. REQUIRES: the views are whole.
+std::optional<std::vector<std::vector<uint32_t>>> MergeDictionaries(
+    std::span<const DictionaryView> dictionaries, Bytes& out);
 
 }  // namespace tallystick

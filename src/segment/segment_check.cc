@@ -17,7 +17,7 @@ class Checker {
  public:
   explicit Checker(const SegmentFile& file) : file_(file), footer_(file.footer()) {}
 
-  Result<SegmentTotals> Run(const std::function<void(uint64_t)>& progress);
+  Result<SegmentTotals> Run(const std::function<Status(uint64_t)>& progress);
 
  private:
   // The next block, which must be this one.
@@ -26,7 +26,7 @@ class Checker {
   Status LoadDirectory();
   Status CheckDictionaries() const;
   Status CheckCommitTimes() const;
-  Status CheckGroups(const std::function<void(uint64_t)>& progress, GroupChecker* rows);
+  Status CheckGroups(const std::function<Status(uint64_t)>& progress, GroupChecker* rows);
 
   const SegmentFile& file_;
   const SegmentFooter& footer_;
@@ -130,7 +130,7 @@ Status Checker::CheckCommitTimes() const {
   return file_.Fault(footer_.commit_times.offset, "the commit times are not in order");
 }
 
-Status Checker::CheckGroups(const std::function<void(uint64_t)>& progress, GroupChecker* rows) {
+Status Checker::CheckGroups(const std::function<Status(uint64_t)>& progress, GroupChecker* rows) {
   uint64_t at = kSegmentHeaderBytes;
   for (uint32_t group = 0; group < footer_.group_count(); ++group) {
     TALLY_ASSIGN_OR_RETURN(const GroupEntry entry,
@@ -145,13 +145,13 @@ Status Checker::CheckGroups(const std::function<void(uint64_t)>& progress, Group
       content_checksum_ = ChainChecksum(content_checksum_, StoredBlockChecksum(until));
     }
     TALLY_RETURN_IF_ERROR(rows->Check(group, entry, raw));
-    if (progress) progress(rows->totals().rows);
+    if (progress) TALLY_RETURN_IF_ERROR(progress(rows->totals().rows));
   }
   if (at == footer_.dictionaries[0].offset) return Status::Ok();
   return file_.Fault(at, "there are bytes that belong to no block");
 }
 
-Result<SegmentTotals> Checker::Run(const std::function<void(uint64_t)>& progress) {
+Result<SegmentTotals> Checker::Run(const std::function<Status(uint64_t)>& progress) {
   TALLY_ASSIGN_OR_RETURN(const Bytes header, file_.ReadRaw(0, kSegmentHeaderBytes));
   const Status right = CheckSegmentHeader(header, file_.info().database_id, file_.info().number);
   if (!right.ok()) return file_.Fault(0, right.message());
@@ -174,7 +174,7 @@ Result<SegmentTotals> Checker::Run(const std::function<void(uint64_t)>& progress
 }  // namespace
 
 Result<SegmentTotals> CheckSegment(const SegmentReader& reader,
-                                   const std::function<void(uint64_t)>& progress) {
+                                   const std::function<Status(uint64_t)>& progress) {
   return Checker(reader.file()).Run(progress);
 }
 

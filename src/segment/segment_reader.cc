@@ -39,6 +39,13 @@ Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileSystem& fs, const
 const SegmentInfo& SegmentReader::info() const { return file_->info(); }
 const std::string& SegmentReader::path() const { return file_->path(); }
 uint32_t SegmentReader::group_count() const { return file_->footer().group_count(); }
+uint64_t SegmentReader::table_bytes() const {
+  const SegmentFooter& footer = file_->footer();
+  uint64_t bytes =
+      uint64_t{footer.account_index.bytes} + footer.commit_times.bytes + footer.quarantined.bytes;
+  for (const BlockRef& dictionary : footer.dictionaries) bytes += dictionary.bytes;
+  return bytes;
+}
 
 Result<RowRange> SegmentReader::RowsOfAccount(std::optional<std::string_view> account_id) const {
   if (!account_id.has_value()) return RowRange{0, static_cast<uint32_t>(info().rows)};

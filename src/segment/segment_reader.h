@@ -122,6 +122,8 @@ class SegmentReader {
   const SegmentInfo& info() const;
   const std::string& path() const;
   uint32_t group_count() const;
+  // Of its dictionaries, account index, commit times, quarantined list: what is read at a piece.
+  uint64_t table_bytes() const;
 
   // The account's rows, adjacent in the sort order; empty if it has none. Without one: all rows.
   Result<RowRange> RowsOfAccount(std::optional<std::string_view> account_id) const;
@@ -165,9 +167,10 @@ class SegmentCursor {
 // Reads the whole file: every checksum, every row, the order of the sort, every LSN of the range
 // exactly once, the account index, the zones, the quarantined list. What it found, or the first
 // fault. Used after every write, by verify, and by inspect. The cache is left alone. `progress`
-// (may be empty) is called after each row group with the rows done so far.
+// (may be empty) is called after each row group with the rows done so far; what it says other than
+// ok ends the check with that.
 Result<SegmentTotals> CheckSegment(const SegmentReader& reader,
-                                   const std::function<void(uint64_t)>& progress);
+                                   const std::function<Status(uint64_t)>& progress);
 
 std::string SegmentFileName(FileNumber number);  // "000123.seg"
 

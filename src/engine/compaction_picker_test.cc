@@ -1,0 +1,102 @@
+#include "engine/compaction_picker.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace tallystick {
+namespace {
+
+CompactionLimits Limits() {
+  return {.fan_in = 8, .rows_max = 256'000'000, .table_bytes_max = 32 << 20, .tier_rows = 300'000};
+}
+
+std::vector<SegmentRun> Runs(const std::vector<uint64_t>& rows) {
+  std::vector<SegmentRun> runs;
+  for (const uint64_t count : rows) runs.push_back({.rows = count});
+  return runs;
+}
+
+TEST(CompactionPicker, WaitsForAFullTier) {
+  EXPECT_FALSE(PickCompaction({}, Limits()).has_value());
+  EXPECT_FALSE(PickCompaction(Runs(std::vector<uint64_t>(7, 300'000)), Limits()).has_value());
+  EXPECT_EQ(PickCompaction(Runs(std::vector<uint64_t>(8, 300'000)), Limits()),
+            (CompactionPlan{0, 8, 2'400'000}));
+}
+
+TEST(CompactionPicker, SegmentsUpToAMemtableAreOfOneTier) {
+  EXPECT_EQ(PickCompaction(Runs({1, 300'000, 5, 40'000, 2, 2, 299'999, 8}), Limits()),
+            (CompactionPlan{0, 8, 640'017}));
+}
+
+TEST(CompactionPicker, TheSmallestMergeGoesFirst) {
+  std::vector<uint64_t> rows(8, 2'400'000);
+  rows.insert(rows.end(), 8, 300'000);
+  EXPECT_EQ(PickCompaction(Runs(rows), Limits()), (CompactionPlan{8, 16, 2'400'000}));
+}
+
+TEST(CompactionPicker, LeavesOutWhatIsDamagedOrWaits) {
+  for (const bool damaged : {true, false}) {
+    std::vector<SegmentRun> runs = Runs(std::vector<uint64_t>(12, 300'000));
+    (damaged ? runs[3].damaged : runs[3].waiting) = true;
+    EXPECT_EQ(PickCompaction(runs, Limits()), (CompactionPlan{4, 12, 2'400'000}));
+  }
+}
+
+TEST(CompactionPicker, KeepsToTheLimits) {
+  // Only six fit together, and there will never be more.
+  EXPECT_EQ(PickCompaction(Runs(std::vector<uint64_t>(8, 40'000'000)), Limits()),
+            (CompactionPlan{0, 6, 240'000'000}));
+  EXPECT_FALSE(PickCompaction(Runs(std::vector<uint64_t>(8, 150'000'000)), Limits()).has_value());
+  std::vector<SegmentRun> runs = Runs(std::vector<uint64_t>(8, 300'000));
+  for (SegmentRun& run : runs) run.table_bytes = 10 << 20;
+  EXPECT_EQ(PickCompaction(runs, Limits()), (CompactionPlan{0, 3, 900'000}));
+}
+
+TEST(CompactionPicker, CountsTheRunsThatMergingHasNotDoneWith) {
+  EXPECT_EQ(MergeableRuns({}, Limits()), 0u);
+  EXPECT_EQ(MergeableRuns(Runs({300'000}), Limits()), 0u);
+  EXPECT_EQ(MergeableRuns(Runs({200'000'000, 200'000'000, 100'000'000}), Limits()), 0u);
+  EXPECT_EQ(MergeableRuns(Runs({200'000'000, 200'000'000, 300'000, 300'000}), Limits()), 3u);
+  std::vector<SegmentRun> runs = Runs({300'000, 300'000, 300'000});
+  runs[1].damaged = true;
+  EXPECT_EQ(MergeableRuns(runs, Limits()), 0u);
+}
+
+TEST(CompactionPicker, AnyTakesWhatFits) {
+  EXPECT_FALSE(PickAny(Runs({5}), Limits()).has_value());
+  EXPECT_EQ(PickAny(Runs({250'000'000, 5, 7}), Limits()), (CompactionPlan{0, 3, 250'000'012}));
+  EXPECT_EQ(PickAny(Runs({255'999'999, 5, 7}), Limits()), (CompactionPlan{1, 3, 12}));
+}
+
+// Flushes of any size, merged whenever a merge is due: the runs stay few, each row is written a few
+// times, and nothing is left due.
+TEST(CompactionPicker, KeepsRunsAndWritesFew) {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(seed);
+    std::mt19937_64 random(seed);
+    std::vector<SegmentRun> runs;
+    uint64_t flushed = 0, merged = 0;
+    uint32_t most = 0;
+    while (flushed < 2'000'000'000) {
+      const uint64_t rows = random() % 8 == 0 ? 1 + random() % 300'000 : 300'000;
+      flushed += rows;
+      runs.push_back({.rows = rows});
+      while (const auto plan = PickCompaction(runs, Limits())) {
+        ASSERT_GE(plan->end - plan->begin, 2u);
+        ASSERT_LE(plan->rows, Limits().rows_max);
+        merged += plan->rows;
+        runs[plan->begin].rows = plan->rows;
+        runs.erase(runs.begin() + static_cast<ptrdiff_t>(plan->begin) + 1,
+                   runs.begin() + static_cast<ptrdiff_t>(plan->end));
+      }
+      most = std::max(most, MergeableRuns(runs, Limits()));
+    }
+    EXPECT_LE(most, 24u);
+    EXPECT_LE(merged, 4 * flushed);
+    EXPECT_LE(runs.size(), 40u);
+  }
+}
+
+}  // namespace
+}  // namespace tallystick

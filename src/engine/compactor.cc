@@ -1,0 +1,453 @@
+// Invariants:
+//  1. A manifest takes inputs away only together with adding their output, and only when the output
+//     is durable, was read back whole, and has as many rows, keys and the same summed quantity as
+//     the inputs together. Else the merge is abandoned, loudly, and the inputs go on serving.
+//  2. Files of inputs are deleted only when a manifest without them is durable and no view has
+//     them; files of an output whose manifest may count (its commit was tried) are never removed.
+//  3. An output without a sidecar is not installed: keys would be unknown. One without a rollup is:
+//     rows answer, and the rollup is rebuilt.
+//  4. What a crash leaves behind is orphans, which the next start deletes; the merge starts over.
+#include "engine/compactor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/mutant.h"
+#include "base/result.h"
+#include "model/identity.h"
+#include "query/row_scan.h"
+
+namespace tallystick {
+namespace {
+
+constexpr int64_t kPauseMinMicros = 1'000'000;
+constexpr int64_t kPauseMaxMicros = 60'000'000;
+constexpr int64_t kFlushPauseMicros = 20'000;  // while a flush goes first
+constexpr uint32_t kSliceRows = 131'072;       // of a step
+constexpr uint64_t kSampleKeys = 16;
+// A merge interrupts one that is this many times as large.
+constexpr uint64_t kInterruptFactor = 4;
+constexpr size_t kJobsMax = 4;
+
+}  // namespace
+
+struct Compactor::Job {
+  SegmentList inputs;
+  uint64_t rows = 0;
+  FileNumber number;
+  Phase phase = Phase::kRows;
+  std::unique_ptr<SegmentMerger> merger;  // until the keys are merged
+  WrittenSegment written;
+  ListedSegment listed;
+  std::shared_ptr<LiveSegment> segment;  // from kCheck on, with its siblings as they are made
+  std::vector<std::shared_ptr<SidecarReader>> input_sidecars;
+  std::unique_ptr<SidecarMerger> key_merger;
+  uint64_t keys_done = 0;
+  std::vector<SidecarEntry> samples;  // of the merged keys
+  uint64_t rows_done = 0;             // of the current phase
+  uint64_t bytes = 0;                 // written so far
+  bool sidecar_failed = false;
+
+  bool Has(const LiveSegment* segment) const {
+    return std::ranges::any_of(inputs, [&](const auto& input) { return input.get() == segment; });
+  }
+};
+
+Compactor::Compactor(Env& env, const Layout& layout, const OpenOptions& options,
+                     const Identity& identity, ManifestStore& manifests, VersionStore& versions,
+                     BlockCache& cache, IoGovernor& governor)
+    : env_(env),
+      layout_(layout),
+      options_(options),
+      identity_(identity),
+      manifests_(manifests),
+      versions_(versions),
+      cache_(cache),
+      governor_(governor),
+      trash_(std::make_shared<SegmentTrash>()) {}
+
+Compactor::~Compactor() = default;
+
+Status Compactor::Stopped() const {
+  if (!stopped_.load(std::memory_order_relaxed)) return Status::Ok();
+  return Status::Unavailable("closed", "the database is being closed");
+}
+
+StepResult Compactor::Step() {
+  EmptyTrash();
+  if (!Stopped().ok() || options_.compaction_fan_in == 0) return StepResult::Wait();
+  const int64_t now = env_.clock().MonotonicMicros();
+  if (now < retry_at_us_) return StepResult::WaitUntil(retry_at_us_);
+  if (hooks_.flush_waits && hooks_.flush_waits()) {
+    return StepResult::WaitUntil(now + kFlushPauseMicros);
+  }
+  if (jobs_.empty() || jobs_.back()->phase <= Phase::kCheckKeys) {
+    const auto version = versions_.Current();
+    if (const auto plan = PickNext(*version); plan.has_value()) StartJob(*version, *plan);
+  }
+  if (jobs_.empty()) {
+    EndFull(Status::Ok());
+    return StepResult::Wait();
+  }
+  Job& job = *jobs_.back();
+  Status status = RunPhase(job);
+  if (!status.ok() && !Stopped().ok()) return StepResult::Wait();  // Finish takes it away
+  if (!status.ok()) return Fail(job, status);
+  Publish();
+  return StepResult::Again();
+}
+
+std::optional<CompactionPlan> Compactor::PickNext(const DataVersion& version) const {
+  if (jobs_.size() == kJobsMax) return std::nullopt;
+  std::vector<SegmentRun> runs = RunsOf(version.segments);
+  for (size_t i = 0; i < runs.size(); ++i) {
+    for (const auto& job : jobs_) {
+      runs[i].waiting = runs[i].waiting || job->Has(version.segments[i].get());
+    }
+  }
+  const CompactionLimits limits = LimitsOf(options_);
+  auto plan = PickCompaction(runs, limits);
+  if (!plan.has_value() && full() && jobs_.empty()) {
+    plan = PickAny(runs, limits);
+  }
+  if (plan.has_value() && !jobs_.empty() && plan->rows > jobs_.back()->rows / kInterruptFactor) {
+    return std::nullopt;
+  }
+  return plan;
+}
+
+void Compactor::StartJob(const DataVersion& version, const CompactionPlan& plan) {
+  auto job = std::make_unique<Job>();
+  job->inputs.assign(version.segments.begin() + static_cast<ptrdiff_t>(plan.begin),
+                     version.segments.begin() + static_cast<ptrdiff_t>(plan.end));
+  job->rows = plan.rows;
+  job->number = manifests_.NewNumber();
+  jobs_.push_back(std::move(job));
+}
+
+Status Compactor::RunPhase(Job& job) {
+  switch (job.phase) {
+    case Phase::kRows:
+      return MergeRows(job);
+    case Phase::kCheck:
+      return CheckRows(job);
+    case Phase::kKeys:
+      return MergeKeys(job);
+    case Phase::kCheckKeys:
+      return CheckKeys(job);
+    case Phase::kSums:
+      WriteSums(job);
+      return Stopped();
+    case Phase::kNames:
+      TALLY_RETURN_IF_ERROR(SyncDirectory(env_.fs(), layout_.segment_dir));
+      job.phase = Phase::kManifest;
+      return Status::Ok();
+    case Phase::kManifest:
+      return CommitManifest(job);
+  }
+  TALLY_CHECK(false);
+}
+
+Status Compactor::MergeRows(Job& job) {
+  if (job.merger == nullptr) {
+    std::vector<const SegmentReader*> inputs;
+    for (const auto& input : job.inputs) inputs.push_back(&input->rows());
+    const SegmentSpec spec{.database_id = identity_.database_id,
+                           .number = job.number,
+                           .scope = identity_.scope,
+                           .group_rows = options_.segment_group_rows};
+    TALLY_ASSIGN_OR_RETURN(job.merger,
+                           SegmentMerger::Start(env_.fs(), Path(SegmentFileName(job.number)), spec,
+                                                std::move(inputs), &governor_));
+    return Status::Ok();
+  }
+  const uint32_t groups = std::max(1u, kSliceRows / options_.segment_group_rows);
+  TALLY_ASSIGN_OR_RETURN(const bool done, job.merger->Step(groups));
+  job.rows_done = job.merger->rows_done();
+  if (!done) return Status::Ok();
+  TALLY_ASSIGN_OR_RETURN(job.written, job.merger->Finish());
+  job.bytes += job.written.bytes;
+  job.listed = {.number = job.number,
+                .first_lsn = job.inputs.front()->listed().first_lsn,
+                .last_lsn = job.inputs.back()->listed().last_lsn,
+                .rows = job.rows,
+                .bytes = job.written.bytes,
+                .footer_checksum = job.written.footer_checksum};
+  job.phase = Phase::kCheck;
+  job.rows_done = 0;
+  return Status::Ok();
+}
+
+// What was written must read back as the inputs' rows: each LSN once, as many, with the same sum.
+Status Compactor::CheckRows(Job& job) {
+  const std::string path = Path(SegmentFileName(job.number));
+  TALLY_ASSIGN_OR_RETURN(
+      auto rows, SegmentReader::Open(
+                     env_.fs(), path,
+                     {identity_.database_id, job.number, job.written.footer_checksum}, cache_));
+  if (!TALLY_MUTANT("compaction_check_skipped")) {
+    TALLY_ASSIGN_OR_RETURN(const SegmentTotals totals, CheckSegment(*rows, [&](uint64_t done) {
+                             job.rows_done = done;
+                             return Stopped();
+                           }));
+    if (totals != job.written.totals || totals.rows != job.rows) {
+      return Status::Corruption(path + ": its rows do not add up to those that were merged");
+    }
+  }
+  job.segment = std::make_shared<LiveSegment>(job.listed, std::move(rows));
+  job.phase = Phase::kKeys;
+  job.rows_done = 0;
+  return Status::Ok();
+}
+
+Status Compactor::MergeKeys(Job& job) {
+  if (job.key_merger == nullptr) {
+    std::vector<const SidecarReader*> inputs;
+    for (const auto& input : job.inputs) {
+      auto sidecar = input->sidecar();
+      if (sidecar == nullptr) {
+        return Status::Unavailable(
+            "sidecar_missing",
+            fmt::format("segment {} has lost its sidecar meanwhile", input->listed().number.value));
+      }
+      inputs.push_back(sidecar.get());
+      job.input_sidecars.push_back(std::move(sidecar));
+    }
+    const auto map_row = [&job](size_t input, uint32_t row) {
+      const RowMap& map = job.merger->maps()[input];
+      if (row >= map.size()) return UINT32_MAX;  // refused as beyond the rows
+      const uint32_t merged = map.At(row);
+      return TALLY_MUTANT("row_map_shifted") ? static_cast<uint32_t>((merged + 1) % job.rows)
+                                             : merged;
+    };
+    job.sidecar_failed = true;  // until it is there
+    TALLY_ASSIGN_OR_RETURN(
+        job.key_merger, SidecarMerger::Start(env_.fs(), Path(SidecarFileName(job.number)),
+                                             job.segment->binding(), inputs, map_row, &governor_));
+    job.key_merger->SetOnEntry([&job](const SidecarEntry& entry) {
+      if (job.keys_done++ % (job.rows / kSampleKeys + 1) == 0) job.samples.push_back(entry);
+    });
+    return Status::Ok();
+  }
+  TALLY_ASSIGN_OR_RETURN(const bool done, job.key_merger->Step(kSliceRows));
+  job.rows_done = job.keys_done;
+  if (!done) return Status::Ok();
+  TALLY_RETURN_IF_ERROR(job.key_merger->Finish());
+  job.key_merger.reset();
+  job.merger.reset();
+  job.input_sidecars.clear();
+  job.phase = Phase::kCheckKeys;
+  job.rows_done = 0;
+  return Status::Ok();
+}
+
+Status Compactor::CheckKeys(Job& job) {
+  TALLY_ASSIGN_OR_RETURN(
+      auto sidecar,
+      SidecarReader::Open(env_.fs(), Path(SidecarFileName(job.number)), job.segment->binding()));
+  job.bytes += sidecar->bytes();
+  TALLY_RETURN_IF_ERROR(CheckSidecar(*sidecar, [&](uint64_t done) {
+    job.rows_done = done;
+    return Stopped();
+  }));
+  TALLY_RETURN_IF_ERROR(CheckSamples(job));
+  uint64_t inputs_filter_bytes = 0;
+  for (const auto& input : job.inputs) {
+    const auto old = input->sidecar();
+    if (old != nullptr && old->filter_loaded()) inputs_filter_bytes += old->filter_bytes();
+  }
+  // It takes the place of the inputs' filters.
+  const uint64_t more =
+      sidecar->filter_bytes() - std::min(sidecar->filter_bytes(), inputs_filter_bytes);
+  if (FilterFits(*versions_.Current(), more, options_)) {
+    IgnoreError(sidecar->LoadFilter(nullptr), "the sidecar keeper tries again, and reports");
+  }
+  job.segment->InstallSidecar(std::move(sidecar));
+  job.sidecar_failed = false;
+  job.phase = Phase::kSums;
+  job.rows_done = 0;
+  return Status::Ok();
+}
+
+// Nothing is hashed again, so that a few rows are, to see that keys lead to their rows.
+Status Compactor::CheckSamples(Job& job) {
+  SegmentCursor cursor(job.segment->rows(), kAllSegmentColumns);
+  Bytes canonical;
+  for (const SidecarEntry& sample : job.samples) {
+    TALLY_RETURN_IF_ERROR(cursor.Seek(sample.row));
+    canonical.clear();
+    EncodeRow(cursor.row(), canonical);
+    const RowKey key = KeyOfRow(identity_.scope, cursor.row(), cursor.disposition(), canonical);
+    if (key.key == sample.key && key.payload_hash == sample.payload_hash) continue;
+    return Status::Corruption(fmt::format("{}: the key of row {} is not that of the row",
+                                          Path(SidecarFileName(job.number)), sample.row));
+  }
+  job.samples.clear();
+  return Status::Ok();
+}
+
+void Compactor::WriteSums(Job& job) {
+  const std::string path = Path(RollupFileName(job.number));
+  auto rollup = MakeRollup(env_.fs(), path, job.segment->rows(), options_, cache_, &governor_);
+  job.phase = Phase::kNames;
+  if (rollup.ok()) {
+    job.bytes += (*rollup)->bytes();
+    return job.segment->InstallRollup(*std::move(rollup));
+  }
+  IgnoreError(env_.fs().Remove(path), "an orphan that a rebuild replaces");
+  if (!Stopped().ok()) return;
+  {
+    MutexLock lock(mutex_);
+    ++readings_.rollup_failures;
+  }
+  Log(LogLevel::kWarning,
+      fmt::format("merged segment {} goes without its rollup, which will be rebuilt: {}",
+                  job.number.value, rollup.status().ToString()));
+}
+
+Status Compactor::CommitManifest(Job& job) {
+  if (TALLY_MUTANT("inputs_deleted_early")) {
+    for (const auto& input : job.inputs) RemoveFiles(input->listed().number);
+  }
+  TALLY_RETURN_IF_ERROR(manifests_.Commit([&](Manifest& manifest) {
+    auto& segments = manifest.segments;
+    const auto begin = std::ranges::find(segments, job.inputs.front()->listed());
+    TALLY_CHECK(segments.end() - begin >= std::ssize(job.inputs));
+    *begin = job.listed;
+    segments.erase(begin + 1, begin + std::ssize(job.inputs));
+  }));
+  versions_.ReplaceSegments(job.inputs, job.segment);
+  for (const auto& input : job.inputs) input->TrashWhenUnused(trash_);
+  {
+    MutexLock lock(mutex_);
+    ++readings_.compactions;
+    readings_.rows_merged += job.rows;
+    readings_.bytes_written += job.bytes;
+    readings_.status = Status::Ok();
+  }
+  Log(LogLevel::kInfo, fmt::format("merged {} segments into {}: {} rows", job.inputs.size(),
+                                   job.number.value, job.rows));
+  jobs_.pop_back();
+  pause_us_ = 0;
+  if (hooks_.on_installed) hooks_.on_installed();
+  return Status::Ok();
+}
+
+// Whose fault it is: a damaged input is left out from now on, its sidecar is rebuilt.
+void Compactor::BlameInputs(const Job& job, const Status& status) {
+  if (status.code() != StatusCode::kCorruption && status.code() != StatusCode::kIoError) return;
+  const std::string text = status.ToString();
+  for (const auto& input : job.inputs) {
+    if (text.find(input->rows().path()) != std::string::npos) {
+      IgnoreError(NoteDamage(*input, status), "it is reported by the caller");
+    }
+    const auto sidecar = input->sidecar();
+    if (sidecar != nullptr && text.find(sidecar->path()) != std::string::npos &&
+        hooks_.bad_sidecar) {
+      hooks_.bad_sidecar(*input, sidecar.get(), status);
+    }
+  }
+}
+
+// The inputs go on serving. Only a merge whose manifest was not tried may be thrown away.
+StepResult Compactor::Fail(Job& job, const Status& status) {
+  BlameInputs(job, status);
+  {
+    MutexLock lock(mutex_);
+    ++readings_.failures;
+    readings_.sidecar_failures += job.sidecar_failed ? 1 : 0;
+    readings_.status = status;
+  }
+  EndFull(status);
+  pause_us_ = std::clamp(pause_us_ * 2, kPauseMinMicros, kPauseMaxMicros);
+  retry_at_us_ = env_.clock().MonotonicMicros() + pause_us_;
+  Log(status.code() == StatusCode::kCorruption ? LogLevel::kError : LogLevel::kWarning,
+      fmt::format("merging {} segments into {} failed, and is put off for {} ms: {}",
+                  job.inputs.size(), job.number.value, pause_us_ / 1000, status.ToString()));
+  if (job.phase != Phase::kManifest) {
+    const FileNumber number = job.number;
+    {
+      MutexLock lock(mutex_);
+      readings_.bytes_written += job.bytes;
+    }
+    jobs_.pop_back();
+    cache_.Erase(number);
+    RemoveFiles(number);
+  }
+  Publish();
+  return StepResult::WaitUntil(retry_at_us_);
+}
+
+void Compactor::RemoveFiles(FileNumber number) {
+  for (const std::string& name :
+       {SegmentFileName(number), SidecarFileName(number), RollupFileName(number)}) {
+    const Status removed = env_.fs().Remove(Path(name));
+    if (removed.ok() || removed.code() == StatusCode::kNotFound) continue;
+    Log(LogLevel::kWarning, "an orphan stays until the next start: " + removed.ToString());
+  }
+}
+
+void Compactor::EmptyTrash() {
+  for (const FileNumber number : trash_->Take()) {
+    RemoveFiles(number);
+    cache_.Erase(number);
+    MutexLock lock(mutex_);
+    ++readings_.segments_deleted;
+  }
+}
+
+void Compactor::Finish() {
+  while (!jobs_.empty()) {
+    const bool in_doubt = jobs_.back()->phase == Phase::kManifest;
+    const FileNumber number = jobs_.back()->number;
+    jobs_.pop_back();
+    if (!in_doubt) RemoveFiles(number);
+  }
+  EmptyTrash();
+  EndFull(Status::Unavailable("closed", "the database was closed"));
+}
+
+void Compactor::RunFull(std::function<void(Status)> done) {
+  MutexLock lock(mutex_);
+  full_done_.push_back(std::move(done));
+}
+
+bool Compactor::full() const {
+  MutexLock lock(mutex_);
+  return !full_done_.empty();
+}
+
+void Compactor::EndFull(const Status& status) {
+  std::vector<std::function<void(Status)>> done;
+  {
+    MutexLock lock(mutex_);
+    done.swap(full_done_);
+  }
+  for (const auto& call : done) call(status);
+}
+
+void Compactor::Publish() {
+  static constexpr std::string_view kPhases[] = {"rows", "check", "keys",    "check_keys",
+                                                 "sums", "names", "manifest"};
+  std::vector<CompactionProgress> running;
+  for (const auto& job : jobs_) {
+    running.push_back({.output = job->number.value,
+                       .inputs = job->inputs.size(),
+                       .first_lsn = job->inputs.front()->listed().first_lsn,
+                       .last_lsn = job->inputs.back()->listed().last_lsn,
+                       .rows = job->rows,
+                       .rows_done = job->rows_done,
+                       .phase = kPhases[static_cast<size_t>(job->phase)]});
+  }
+  MutexLock lock(mutex_);
+  readings_.running = std::move(running);
+}
+
+Compactor::Readings Compactor::Read() const {
+  MutexLock lock(mutex_);
+  return readings_;
+}
+
+}  // namespace tallystick

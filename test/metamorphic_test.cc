@@ -49,6 +49,8 @@ OpenOptions RandomOptions(SeededRandom& random) {
   options.cache_bytes_max = random.OneIn(2) ? 0 : random.Below(1 << 20);
   options.dedupe_memory_bytes_max = random.OneIn(2) ? 0 : random.Below(1 << 20);
   options.flush_on_close_ms_max = random.OneIn(2) ? 0 : 5'000;
+  options.compaction_fan_in = random.OneIn(3) ? 0 : static_cast<uint32_t>(2 + random.Below(7));
+  options.compaction_rows_max = 100 + random.Below(10'000);
   return options;
 }
 
@@ -57,6 +59,7 @@ struct Transcript {
   std::string answers;
   std::string contents;
   std::string wrong;
+  uint64_t compactions = 0;
   uint64_t rolled_up = 0;  // events that queries were answered for from rollups
 };
 
@@ -128,6 +131,7 @@ Transcript RunUnder(const OpenOptions& options, const Requests& requests, uint64
     transcript.contents = model.Digest() + QueryText(machine.db(), 7);
   }
   machine.Halt();
+  transcript.compactions = machine.compactions();
   return transcript;
 }
 
@@ -137,7 +141,7 @@ TEST(MetamorphicTest, OptionsChangeNoAnswer) {
   if (ChosenEffort() == Effort::kSoak) histories = 2'000;
   if (ChosenEffort() == Effort::kQuick) histories = 20;
   constexpr uint64_t kRunsEach = 5;
-  uint64_t runs = 0, rows = 0, rolled_up = 0;
+  uint64_t runs = 0, rows = 0, rolled_up = 0, compactions = 0;
   for (uint64_t seed = one != 0 ? one : 1; seed <= (one != 0 ? one : histories); ++seed) {
     SeededRandom random(seed);
     const Requests requests = RandomRequests(random);
@@ -147,6 +151,7 @@ TEST(MetamorphicTest, OptionsChangeNoAnswer) {
       const Transcript transcript = RunUnder(options, requests, random.Next64());
       ++runs;
       rolled_up += transcript.rolled_up;
+      compactions += transcript.compactions;
       ASSERT_EQ(transcript.wrong, "") << "rerun: TALLY_SEED=" << seed << " metamorphic_test";
       if (run == 0) first = transcript;
       ASSERT_EQ(transcript.answers, first.answers)
@@ -158,7 +163,9 @@ TEST(MetamorphicTest, OptionsChangeNoAnswer) {
   }
   EXPECT_GT(rows, runs);
   EXPECT_GT(rolled_up, runs);
-  ReportTried(fmt::format("metamorphic runs={} rows={} rolled_up={}", runs, rows, rolled_up));
+  EXPECT_GT(compactions, runs / 10);
+  ReportTried(fmt::format("metamorphic runs={} rows={} rolled_up={} compactions={}", runs, rows,
+                          rolled_up, compactions));
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ namespace {
 struct Counts {
   uint64_t seeds = 0, requests = 0, rows = 0, reads = 0, crashes = 0, faults = 0, restarts = 0;
   uint64_t flushes = 0, sidecars_damaged = 0, rolled_up = 0, times_settled = 0;
+  uint64_t compactions = 0;
 };
 Counts counts;
 
@@ -39,7 +40,10 @@ class Simulation {
     faults_.SetOnFailedSync([this](const std::string& path) { machine_.fs().LoseDirty(path); });
     machine_.SetFileSystem(&faults_);
   }
-  ~Simulation() { machine_.Halt(); }
+  ~Simulation() {
+    machine_.Halt();
+    counts.compactions += machine_.compactions();
+  }
 
   // What is wrong; empty: nothing.
   std::string Run() {
@@ -67,6 +71,8 @@ class Simulation {
     if (random_.OneIn(3)) options.flush_on_close_ms_max = 0;
     if (random_.OneIn(3)) options.memtable_age_ms_max = 20 + random_.Below(200);
     if (random_.OneIn(4)) options.dedupe_memory_bytes_max = 0;  // no filter is loaded
+    options.compaction_fan_in = random_.OneIn(8) ? 0 : static_cast<uint32_t>(2 + random_.Below(3));
+    if (random_.OneIn(3)) options.compaction_rows_max = 20 + random_.Below(200);
     return options;
   }
 
@@ -357,12 +363,14 @@ TEST(SimulationTest, RandomLivesKeepEveryPromise) {
   }
   ReportTried(
       fmt::format("simulation seeds={} requests={} rows={} reads={} faults={} crashes={} starts={} "
-                  "segments_at_the_end={} sidecars_damaged={} rolled_up={} times_settled={}",
+                  "segments_at_the_end={} compactions={} sidecars_damaged={} rolled_up={} "
+                  "times_settled={}",
                   counts.seeds, counts.requests, counts.rows, counts.reads, counts.faults,
-                  counts.crashes, counts.restarts, counts.flushes, counts.sidecars_damaged,
-                  counts.rolled_up, counts.times_settled));
+                  counts.crashes, counts.restarts, counts.flushes, counts.compactions,
+                  counts.sidecars_damaged, counts.rolled_up, counts.times_settled));
   EXPECT_GT(counts.rows, 0u);
   EXPECT_GT(counts.rolled_up, 0u);
+  EXPECT_GT(counts.compactions, counts.seeds / 10);
   EXPECT_GT(counts.times_settled, 0u);
 }
 

@@ -125,6 +125,11 @@ void Machine::Halt() {
     fs_->CrashAt(fs_->operations(), 0);
     IgnoreError(fs_->Exists("data").status(), "the last operation, without effect");
   }
+  Leave();
+}
+
+void Machine::Leave() {
+  if (db_ != nullptr) compactions_ += db_->GetStatus().compactions;
   db_.reset();
   env_.reset();
 }
@@ -136,8 +141,7 @@ void Machine::Restart(CrashKind kind, uint64_t seed) {
 
 Status Machine::Close() {
   Status status = db_->Close();
-  db_.reset();
-  env_.reset();
+  Leave();
   return status;
 }
 

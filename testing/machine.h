@@ -57,6 +57,8 @@ class Machine {
   // Closed in order.
   Status Close();
 
+  // Merges of all lives that have ended.
+  uint64_t compactions() const { return compactions_; }
   uint64_t operations() const { return fs_->operations(); }
   SimFs& fs() { return *fs_; }
   SimClock& clock() { return *clock_; }
@@ -66,10 +68,12 @@ class Machine {
 
  private:
   Machine(const Machine& other, std::unique_ptr<SimFs> fs);
+  void Leave();
   uint64_t NextSeed() { return ++lives_ * 0x9e3779b97f4a7c15 + seed_; }
 
   uint64_t seed_;
   uint64_t lives_ = 0;
+  uint64_t compactions_ = 0;
   OpenOptions options_;
   std::unique_ptr<SimFs> fs_;
   FileSystem* front_ = nullptr;

@@ -72,6 +72,23 @@ std::vector<ScenarioStep> Flushes() {
           Ingest({{SmallEvent(14, 0, 1), SmallEvent(5, 2, 1)}})};
 }
 
+// Segments that are merged while others come, with quarantined rows; resends of what was merged, in
+// the same life and after a restart; merges of merged ones.
+std::vector<ScenarioStep> Compactions() {
+  return {
+      Ingest({Range(0, 4, 1)}),
+      Ingest({Range(4, 8, 1), {SmallEvent(0, 1, 1)}}),
+      Idle(),
+      Ingest({Range(8, 12, 1), {SmallEvent(1, 0, 1), SmallEvent(5, 1, 1)}}),
+      Ingest({Range(12, 15, 1)}),
+      Idle(),
+      Ingest({{SmallEvent(0, 0, 1), SmallEvent(0, 1, 1), SmallEvent(9, 1, 1)}, Range(15, 18, 1)}),
+      Reopen(),
+      Ingest({Range(16, 20, 1), {SmallEvent(0, 2, 1)}}),
+      Idle(),
+      Ingest({{SmallEvent(19, 0, 1), SmallEvent(5, 1, 1)}})};
+}
+
 }  // namespace
 
 void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
@@ -112,7 +129,7 @@ OpenOptions SmallOptions(bool direct_io) {
   options.queue_bytes_max = 1 << 20;
   options.queue_events_max = 1 << 12;
   options.segment_group_rows = 4;
-  options.compaction_fan_in = 3;
+  options.compaction_fan_in = 0;
   options.rollup_rows_per_line_min = 1;  // there are lines for all rows
   options.memtable_age_ms_max = 0;
   options.background_bytes_per_second = 0;
@@ -124,13 +141,15 @@ OpenOptions SmallOptions(bool direct_io) {
 std::vector<Scenario> SmallScenarios() {
   std::vector<Scenario> scenarios;
   const std::pair<const char*, std::vector<ScenarioStep>> all[] = {
-      {"smallest", Smallest()}, {"doubles", Doubles()},      {"reopenings", Reopenings()},
-      {"groups", Groups()},     {"roll_overs", RollOvers()}, {"flushes", Flushes()}};
+      {"smallest", Smallest()},      {"doubles", Doubles()},      {"reopenings", Reopenings()},
+      {"groups", Groups()},          {"roll_overs", RollOvers()}, {"flushes", Flushes()},
+      {"compactions", Compactions()}};
   for (const auto& [name, steps] : all) {
     for (const bool direct_io : {false, true}) {
       OpenOptions options = SmallOptions(direct_io);
       // One half finds its rows in the log after a close, the other in a segment.
       if (direct_io) options.flush_on_close_ms_max = 0;
+      if (std::string_view(name) == "compactions") options.compaction_fan_in = 2;
       scenarios.push_back(
           {std::string(name) + (direct_io ? "_direct" : "_synced"), options, steps});
     }

@@ -24,7 +24,6 @@ namespace {
 
 constexpr int64_t kPauseMinMicros = 1'000'000;
 constexpr int64_t kPauseMaxMicros = 60'000'000;
-constexpr int64_t kFlushPauseMicros = 20'000;  // while a flush goes first
 constexpr uint32_t kSliceRows = 131'072;       // of a step
 constexpr uint64_t kSampleKeys = 16;
 // A merge interrupts one that is this many times as large.
@@ -80,9 +79,7 @@ StepResult Compactor::Step() {
   if (!Stopped().ok() || options_.compaction_fan_in == 0) return StepResult::Wait();
   const int64_t now = env_.clock().MonotonicMicros();
   if (now < retry_at_us_) return StepResult::WaitUntil(retry_at_us_);
-  if (hooks_.flush_waits && hooks_.flush_waits()) {
-    return StepResult::WaitUntil(now + kFlushPauseMicros);
-  }
+  if (hooks_.flush_waits && hooks_.flush_waits()) return StepResult::Wait();  // its end wakes us
   if (jobs_.empty() || jobs_.back()->phase <= Phase::kCheckKeys) {
     const auto version = versions_.Current();
     if (const auto plan = PickNext(*version); plan.has_value()) StartJob(*version, *plan);

@@ -312,7 +312,7 @@ void Db::Impl::Start() {
     sidecar_task_.Wake();
     compactor_task_.Wake();
   };
-  flusher_->SetOnInstalled(installed);
+  flusher_->SetOnEnded(installed);
   sidecars_->SetOnInstalled(installed);
   sidecars_->SetWake([this] { sidecar_task_.Wake(); });
   compactor_->SetHooks(

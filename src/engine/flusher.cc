@@ -188,7 +188,7 @@ Status Flusher::CommitManifest() {
   }
   job_.reset();
   pause_us_ = 0;
-  if (on_installed_) on_installed_();
+  if (on_ended_) on_ended_();
   return Status::Ok();
 }
 
@@ -210,6 +210,7 @@ StepResult Flusher::Fail(const Status& status) {
   }
   Log(LogLevel::kWarning, fmt::format("a flush failed, and is tried again in {} ms: {}",
                                       pause_us_ / 1000, status.ToString()));
+  if (on_ended_) on_ended_();
   return StepResult::WaitUntil(retry_at_us_);
 }
 

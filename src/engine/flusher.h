@@ -41,10 +41,8 @@ class Flusher {
         governor_(governor) {}
 
   StepResult Step();
-  // Called when a segment was installed. Set once, before the steps run.
-  void SetOnInstalled(std::function<void()> on_installed) {
-    on_installed_ = std::move(on_installed);
-  }
+  // Called when a segment was installed, and when an attempt failed. Set once, before the steps run.
+  void SetOnEnded(std::function<void()> on_ended) { on_ended_ = std::move(on_ended); }
 
   struct Readings {
     uint64_t flushes = 0;
@@ -92,7 +90,7 @@ class Flusher {
   LogKeeper& keeper_;
   BlockCache& cache_;
   IoGovernor& governor_;
-  std::function<void()> on_installed_;
+  std::function<void()> on_ended_;
 
   // Owned by the step.
   std::unique_ptr<Job> job_;

@@ -25,6 +25,7 @@ class TraceTest : public testing::Test {
   // A process opens the database; its operations go to trace() from here on.
   void Open(bool direct = true) {
     OpenOptions options = SmallOptions(direct);
+    options.compaction_fan_in = fan_in_;
     env_ = std::make_unique<SimEnv>(*trace_, clock_, 7);
     options.env = env_.get();
     auto db = Db::Open("db", options);
@@ -80,6 +81,7 @@ class TraceTest : public testing::Test {
     return operations;
   }
 
+  uint32_t fan_in_ = 0;
   SimFs fs_{1};
   FaultFs faults_{fs_};
   SimClock clock_;
@@ -171,6 +173,26 @@ TEST_F(TraceTest, RecoveryAfterAKillWritesTheTailAgainBeforeAnythingGoes) {
   Kill();
   Open();
   Expect("recovery_after_kill");
+}
+
+// The inputs go only behind the manifest without them.
+TEST_F(TraceTest, AMergeIsDurableBeforeItsInputsGo) {
+  for (int i = 0; i < 2; ++i) {
+    Open();
+    Ingest(10 * i, 3, 0);
+    Close();
+  }
+  NewTrace();
+  fan_in_ = 2;
+  Open();
+  ASSERT_EQ(db_->GetStatus().compactions, 1u);
+  Expect("compaction");
+  const std::vector<std::string>& lines = trace_->lines();
+  const auto first_remove = std::ranges::find_if(
+      lines, [](const std::string& line) { return line.starts_with("remove segments/"); });
+  ASSERT_NE(first_remove, lines.end());
+  EXPECT_EQ(std::count(lines.begin(), first_remove, "rename manifest/000021.tmp manifest/000021"),
+            1);
 }
 
 TEST_F(TraceTest, RecoveryAfterACleanStop) {

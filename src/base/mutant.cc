@@ -11,7 +11,7 @@
 namespace tallystick {
 namespace {
 
-constexpr std::array<std::string_view, 37> kNames = {
+constexpr std::array<std::string_view, 41> kNames = {
     "ack_before_sync",          // the group is answered and published before its frame is written
     "sync_skipped",             // an append never syncs
     "short_write_ignored",      // a short write counts as a whole one
@@ -49,6 +49,10 @@ constexpr std::array<std::string_view, 37> kNames = {
     "rollup_error_is_empty",            // a rollup that cannot be read has no lines
     "foreign_rollup_believed",          // whose rollup it is is not compared
     "as_of_not_settled",                // a time is said to be settled without a mark
+    "inputs_deleted_early",             // a merge's inputs go before its manifest is durable
+    "row_map_shifted",                  // a merged sidecar's row numbers are off by one
+    "merged_key_missing",               // some keys of a merged sidecar are lost to others
+    "compaction_check_skipped",         // a merged segment is not read back
 };
 
 std::string_view ActiveName() {

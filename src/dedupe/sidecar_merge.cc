@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/mutant.h"
 #include "base/result.h"
 
 namespace tallystick {
@@ -34,6 +35,7 @@ Result<bool> SidecarMerger::Step(uint64_t entries) {
     if (least == nullptr) return true;
     SidecarEntry entry = least->cursor.entry();
     entry.row = map_row_(static_cast<size_t>(least - sources_.data()), entry.row);
+    if (TALLY_MUTANT("merged_key_missing") && entry.key.bytes[0] == 0xff) entry.key.bytes[15] ^= 1;
     TALLY_RETURN_IF_ERROR(output_->Add(entry));
     if (on_entry_) on_entry_(entry);
     TALLY_RETURN_IF_ERROR(Advance(*least));

@@ -9,10 +9,14 @@ namespace {
 // Of the largest segment's tier are those which are at most this part of a tier smaller. Lucene's
 // figure: with a fan-in of 8 a tier reaches down to 1/5 of its largest segment.
 constexpr double kTierSpan = 0.75;
+// Where memtables are flushed by age, small segments are of one tier up to this part of a memtable:
+// larger, each merge would write the ones before again and again; smaller, there would be more
+// runs.
+constexpr uint64_t kSmallestTierOfMemtable = 8;
 constexpr uint64_t kTableBytesMax = 32ull << 20;
 
 double TierOf(const SegmentRun& run, const CompactionLimits& limits) {
-  if (run.rows <= limits.tier_rows) return 0;
+  if (run.rows <= limits.tier_rows || limits.tier_rows == 0) return 0;
   const double times = static_cast<double>(run.rows) / static_cast<double>(limits.tier_rows);
   return std::log(times) / std::log(limits.fan_in);
 }
@@ -94,7 +98,7 @@ CompactionLimits LimitsOf(const OpenOptions& options) {
   return {.fan_in = options.compaction_fan_in,
           .rows_max = options.compaction_rows_max,
           .table_bytes_max = kTableBytesMax,
-          .tier_rows = options.memtable_rows_max};
+          .tier_rows = options.memtable_rows_max / kSmallestTierOfMemtable};
 }
 
 std::optional<CompactionPlan> PickCompaction(std::span<const SegmentRun> runs,

@@ -24,7 +24,8 @@ namespace {
 
 constexpr int64_t kPauseMinMicros = 1'000'000;
 constexpr int64_t kPauseMaxMicros = 60'000'000;
-constexpr uint32_t kSliceRows = 131'072;       // of a step
+constexpr uint32_t kSliceGroups = 16;     // row groups of a step
+constexpr uint64_t kSliceKeys = 131'072;  // of a step
 constexpr uint64_t kSampleKeys = 16;
 // A merge interrupts one that is this many times as large.
 constexpr uint64_t kInterruptFactor = 4;
@@ -160,8 +161,7 @@ Status Compactor::MergeRows(Job& job) {
                                                 std::move(inputs), &governor_));
     return Status::Ok();
   }
-  const uint32_t groups = std::max(1u, kSliceRows / options_.segment_group_rows);
-  TALLY_ASSIGN_OR_RETURN(const bool done, job.merger->Step(groups));
+  TALLY_ASSIGN_OR_RETURN(const bool done, job.merger->Step(kSliceGroups));
   job.rows_done = job.merger->rows_done();
   if (!done) return Status::Ok();
   TALLY_ASSIGN_OR_RETURN(job.written, job.merger->Finish());
@@ -228,7 +228,7 @@ Status Compactor::MergeKeys(Job& job) {
     });
     return Status::Ok();
   }
-  TALLY_ASSIGN_OR_RETURN(const bool done, job.key_merger->Step(kSliceRows));
+  TALLY_ASSIGN_OR_RETURN(const bool done, job.key_merger->Step(kSliceKeys));
   job.rows_done = job.keys_done;
   if (!done) return Status::Ok();
   TALLY_RETURN_IF_ERROR(job.key_merger->Finish());

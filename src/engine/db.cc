@@ -258,8 +258,8 @@ void Db::Impl::NoteSidecars(const RecoveryPlan& plan) {
 void Db::Impl::MakeComponents(RecoveryPlan plan, ReplayResult replay) {
   MemtableList memtables(replay.sealed.begin(), replay.sealed.end());
   memtables.push_back(replay.active);
-  versions_ =
-      std::make_unique<VersionStore>(plan.segments.list, std::move(memtables), LimitsOf(options_));
+  versions_ = std::make_unique<VersionStore>(std::move(plan.segments.list), std::move(memtables),
+                                             LimitsOf(options_));
   manifests_ = std::make_unique<ManifestStore>(env_.fs(), layout_, plan.identity.database_id,
                                                plan.manifest, plan.next_number);
   manifests_->NoteCommitTime(plan.last_commit_time_us);

@@ -238,13 +238,17 @@ TEST_P(CrashMatrixTest, NothingSaidIsLostAndNothingCountsTwice) {
   Matrix matrix(GetParam());
   if (const char* one = std::getenv("TALLY_CASE")) return matrix.RunOne(Path::Parse(one));
   const bool smallest = GetParam().name.starts_with("smallest");
-  const bool longest = GetParam().name.starts_with("flushes");
+  const bool longer = GetParam().name.starts_with("flushes");
+  const bool longest = GetParam().name.starts_with("compactions");
   switch (ChosenEffort()) {
     case Effort::kQuick:
-      matrix.RunAll(1, GetParam().name == "smallest_synced" ? 3 : (longest ? 211 : 53));
+      matrix.RunAll(1, GetParam().name == "smallest_synced" ? 3
+                                                            : (longest  ? 997
+                                                               : longer ? 211
+                                                                        : 53));
       break;
     case Effort::kNormal:
-      matrix.RunAll(smallest ? 3 : 1, smallest ? 2 : (longest ? 31 : 13));
+      matrix.RunAll(smallest ? 3 : 1, smallest ? 2 : (longest ? 211 : longer ? 31 : 13));
       break;
     case Effort::kSoak:
       matrix.RunAll(2, 1);

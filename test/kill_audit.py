@@ -31,7 +31,7 @@ class Server:
     def __init__(self, program, data):
         self.process = subprocess.Popen(
             [program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--memtable-age-ms-max", "200",
-             "--flush-on-close-ms-max", random.choice(["0", "3000"])],
+             "--flush-on-close-ms-max", random.choice(["0", "3000"]), "--compaction-fan-in", "3"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         line = self.process.stdout.readline()
         if "listening on http://" not in line:

@@ -25,6 +25,7 @@ OpenOptions SmallLogs() {
   options.group_bytes_max = 8 * 4096;
   options.batch_events_max = 200;
   options.memtable_rows_max = 300;
+  options.compaction_fan_in = 3;
   options.commit_gap_us = 50;
   options.mark_idle_ms = 1;
   return options;

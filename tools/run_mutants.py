@@ -53,6 +53,10 @@ MUTANTS = {
     "rollup_error_is_empty": ["reading_test", "simulation_test"],
     "foreign_rollup_believed": ["reading_test", "simulation_test"],
     "as_of_not_settled": ["simulation_test"],
+    "inputs_deleted_early": ["compaction_test", "crash_matrix_test"],
+    "row_map_shifted": ["compaction_test", "simulation_test"],
+    "merged_key_missing": ["compaction_test", "simulation_test"],
+    "compaction_check_skipped": ["compaction_test"],
 }
 
 USUAL = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried", "stale_frame_believed",
@@ -60,7 +64,8 @@ USUAL = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried
          "offered_before_listed", "older_manifest_taken", "deleted_before_manifest",
          "key_table_dropped_early", "stale_probe_believed", "segment_sync_skipped", "wal_freed_early",
          "sidecar_read_error_is_absent", "corrupt_sidecar_is_empty", "foreign_sidecar_believed",
-         "rollup_above_lsn", "rollup_edges_dropped", "rollup_error_is_empty", "as_of_not_settled"]
+         "rollup_above_lsn", "rollup_edges_dropped", "rollup_error_is_empty", "as_of_not_settled",
+         "inputs_deleted_early", "row_map_shifted", "merged_key_missing", "compaction_check_skipped"]
 
 
 def find_program(build, name):

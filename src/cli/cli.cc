@@ -51,6 +51,7 @@ int RunCli(int argc, const char* const* argv) {
   AddInspect(app, &action);
   AddVerify(app, &action);
   AddSidecar(app, &action);
+  AddCompact(app, &action);
   for (CLI::App* command : app.get_subcommands({})) {
     command->allow_config_extras(CLI::config_extras_mode::error);
   }

@@ -30,6 +30,7 @@ void AddLists(CLI::App& app, Action* action);  // events, event, conflicts
 void AddInspect(CLI::App& app, Action* action);
 void AddVerify(CLI::App& app, Action* action);
 void AddSidecar(CLI::App& app, Action* action);
+void AddCompact(CLI::App& app, Action* action);
 
 // --url and --data, one of which is needed.
 struct Place {

@@ -125,7 +125,13 @@ void AddDatabaseOptions(CLI::App& command, ServeOptions* options) {
   number("--query-memory-bytes-max", open.query_memory_bytes_max,
          "Memory of a read; beyond: 503 query_too_large; 0: no limit")
       ->transform(size);
-  number("--runs-max", open.runs_max, "Live segments; beyond: 503 compaction_behind; 0: no limit");
+  number("--compaction-fan-in", open.compaction_fan_in,
+         "Neighbouring segments that are merged into one; 0: none are");
+  number("--compaction-rows-max", open.compaction_rows_max, "Rows of a merged segment");
+  number("--runs-slow", open.runs_slow,
+         "Segments that wait to be merged; beyond: commits are spaced out; 0: never");
+  number("--runs-max", open.runs_max,
+         "Segments that wait to be merged; from then on 503 compaction_behind; 0: no limit");
   number("--wal-file-bytes", open.wal_file_bytes, "Size of a log file, and of its memtable")
       ->transform(size);
   number("--memtable-rows-max", open.memtable_rows_max, "Rows of a memtable");

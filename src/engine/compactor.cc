@@ -17,7 +17,6 @@
 #include "base/mutant.h"
 #include "base/result.h"
 #include "model/identity.h"
-#include "query/row_scan.h"
 
 namespace tallystick {
 namespace {
@@ -337,9 +336,7 @@ void Compactor::BlameInputs(const Job& job, const Status& status) {
   if (status.code() != StatusCode::kCorruption && status.code() != StatusCode::kIoError) return;
   const std::string text = status.ToString();
   for (const auto& input : job.inputs) {
-    if (text.find(input->rows().path()) != std::string::npos) {
-      IgnoreError(NoteDamage(*input, status), "it is reported by the caller");
-    }
+    if (text.find(input->rows().path()) != std::string::npos) input->MarkDamaged();
     const auto sidecar = input->sidecar();
     if (sidecar != nullptr && text.find(sidecar->path()) != std::string::npos &&
         hooks_.bad_sidecar) {

@@ -7,8 +7,8 @@
 // A step is a slice of one of these. Small merges go before large ones: a merge that is due and
 // much smaller than the one that is going on interrupts it.
 //
-// Memory: a row group of each input and of the output, five bits a row for the maps of row numbers
-// (160 MB for the largest merge), the dictionaries and tables, which the picker bounds.
+// Memory: a row group of each input and of the output, six bits a row for the maps of row numbers
+// (190 MB for the largest merge), the dictionaries and tables, which the picker bounds.
 //
 // Thread rule: Step by the executor, never twice at once; the rest from any thread.
 #pragma once

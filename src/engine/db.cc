@@ -481,6 +481,22 @@ void Db::Impl::NoteCompaction(DbStatus* status) const {
   status->segments_deleted = compaction.segments_deleted;
   status->compaction = compaction.status;
   status->compacting = compaction.running;
+  std::vector<SegmentRun> runs;
+  {
+    const auto version = versions_->Current();
+    runs = RunsOf(version->segments);
+    for (size_t i = 0; i < runs.size(); ++i) {
+      const Lsn first = version->segments[i]->listed().first_lsn;
+      for (const CompactionProgress& merge : compaction.running) {
+        if (first >= merge.first_lsn && first <= merge.last_lsn) runs[i].waiting = true;
+      }
+    }
+  }
+  if (options_.compaction_fan_in == 0) return;
+  if (const auto due = PickCompaction(runs, LimitsOf(options_))) {
+    status->compaction_due_inputs = due->end - due->begin;
+    status->compaction_due_rows = due->rows;
+  }
 }
 
 Status Db::Impl::Close() {

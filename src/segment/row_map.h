@@ -1,9 +1,9 @@
 // RowMap: where each row of a segment stands in the segment that it was merged into.
 //
 // A merge keeps the order of each input's rows, so the map ascends, and is kept as such: some
-// 2 + log2(merged rows / rows) bits a row, whatever the rows are. Source: Elias 1974, Fano 1971, in
+// 3 + log2(merged rows / rows) bits a row, whatever the rows are. Source: Elias 1974, Fano 1971, in
 // the form of Vigna, "Quasi-succinct indices" (2013): the low bits of each number packed, the high
-// bits in unary, found by a sample every 64 rows and counting ones from there.
+// bits in unary, found by a sample every 32 rows and counting ones from there.
 //
 // Thread rule: one writer; once it is complete, any number of readers.
 #pragma once
@@ -27,7 +27,7 @@ class RowMap {
   uint32_t At(uint32_t row) const;
 
  private:
-  static constexpr uint32_t kSampleRows = 64;
+  static constexpr uint32_t kSampleRows = 32;
 
   void SetLow(uint64_t row, uint64_t value);
   uint64_t Low(uint64_t row) const;

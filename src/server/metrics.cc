@@ -74,6 +74,23 @@ void AddDatabase(const DbStatus& db, Families& families) {
   families.Counter("tallystick_flushes_total", "Memtables written to segments", db.flushes);
   families.Counter("tallystick_flush_failures_total", "Flushes that failed and were tried again",
                    db.flush_failures);
+  families.Gauge("tallystick_segment_file_bytes", "Bytes of segments, sidecars and rollups",
+                 db.segment_file_bytes);
+  families.Counter("tallystick_flush_bytes_written_total",
+                   "Bytes of segments, sidecars and rollups written by flushes",
+                   db.flush_bytes_written);
+  families.Gauge("tallystick_compaction_runs", "Segments that merging has not done with", db.runs);
+  families.Gauge("tallystick_compactions_running", "Merges that were begun and not ended",
+                 db.compacting.size());
+  families.Counter("tallystick_compactions_total", "Merges of segments", db.compactions);
+  families.Counter("tallystick_compaction_failures_total", "Merges that failed and were put off",
+                   db.compaction_failures);
+  families.Counter("tallystick_compaction_rows_total", "Rows merged", db.compaction_rows);
+  families.Counter("tallystick_compaction_bytes_written_total",
+                   "Bytes of segments, sidecars and rollups written by merges",
+                   db.compaction_bytes_written);
+  families.Counter("tallystick_segments_deleted_total", "Segments deleted after they were merged",
+                   db.segments_deleted);
   families.Gauge("tallystick_sidecars_hit", "Sidecars found and believed at start",
                  db.sidecars_hit);
   families.Gauge("tallystick_sidecars_missing", "Sidecars missing at start", db.sidecars_missing);

@@ -1,18 +1,62 @@
 #include "server/status_document.h"
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <utility>
 
 namespace tallystick {
+
+namespace {
+
+boost::json::object CompactionObject(const DbStatus& db) {
+  using boost::json::object;
+  boost::json::array running;
+  for (const CompactionProgress& merge : db.compacting) {
+    running.push_back(object{{"first_lsn", merge.first_lsn.value},
+                             {"inputs", merge.inputs},
+                             {"last_lsn", merge.last_lsn.value},
+                             {"output", merge.output},
+                             {"phase", merge.phase},
+                             {"rows", merge.rows},
+                             {"rows_done", merge.rows_done}});
+  }
+  object out{{"bytes_written", db.compaction_bytes_written},
+             {"compactions", db.compactions},
+             {"due", nullptr},
+             {"failures", db.compaction_failures}};
+  if (db.compaction_due_inputs > 0) {
+    out["due"] = object{{"inputs", db.compaction_due_inputs}, {"rows", db.compaction_due_rows}};
+  }
+  if (!db.compaction.ok()) out["reason"] = db.compaction.reason();
+  out["rows"] = db.compaction_rows;
+  out["running"] = std::move(running);
+  out["runs"] = db.runs;
+  out["segments_deleted"] = db.segments_deleted;
+  out["sidecar_failures"] = db.compaction_sidecar_failures;
+  // Since the start, and only where something was flushed since.
+  if (db.flush_bytes_written == 0) {
+    out["write_amplification"] = nullptr;
+  } else {
+    const auto flushed = static_cast<double>(db.flush_bytes_written);
+    out["write_amplification"] =
+        (flushed + static_cast<double>(db.compaction_bytes_written)) / flushed;
+  }
+  return out;
+}
+
+}  // namespace
 
 // Keys are put in alphabetical order; Boost.JSON prints them in the order put.
 std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t uptime_s) {
   using boost::json::object;
   object out;
-  out["compaction"] = object();
+  out["compaction"] = CompactionObject(db);
   out["database_id"] = db.database_id;
-  object flush{{"failures", db.flush_failures}, {"flushes", db.flushes}};
+  object flush{{"bytes_written", db.flush_bytes_written},
+               {"failures", db.flush_failures},
+               {"flushes", db.flushes}};
   if (!db.flush.ok()) flush["reason"] = db.flush.reason();
   out["flush"] = flush;
   out["flushed_lsn"] = db.flushed_lsn.value;
@@ -37,6 +81,7 @@ std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t upti
   out["segments"] = object{{"bytes", db.segment_bytes},
                            {"count", db.segments},
                            {"damaged", db.segments_damaged},
+                           {"file_bytes", db.segment_file_bytes},
                            {"rows", db.segment_rows}};
   out["sidecars"] =
       object{{"corrupt", db.sidecars_corrupt},      {"filter_bytes", db.filter_bytes},

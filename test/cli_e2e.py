@@ -553,6 +553,24 @@ class Sidecars(Case):
         self.assertIn(EVENT["event_id"], done.stdout)
 
 
+class Compact(Case):
+    def test_segments_of_several_lives_become_one(self):
+        events = [{**EVENT, "event_id": f"e{i}"} for i in range(4)]
+        for event in events:
+            self.ok("ingest", "-", "--data", self.data, text=json.dumps(event))
+        before = self.ok("usage", "acme", "--data", self.data, "--json").stdout
+        merged = json.loads(self.ok("compact", self.data, "--json").stdout)
+        self.assertEqual((merged["segments_before"], merged["segments_after"], merged["rows"]), (4, 1, 4))
+        again = json.loads(self.ok("compact", self.data, "--json").stdout)
+        self.assertEqual((again["segments_after"], again["compactions"]), (1, 0))
+        lines = lambda text: json.loads(text)["lines"]
+        self.assertEqual(lines(self.ok("usage", "acme", "--data", self.data, "--json").stdout), lines(before))
+        done = self.ok("ingest", "-", "--data", self.data, text=json.dumps(events[2]))
+        self.assertIn("1 duplicate", done.stdout + done.stderr)
+        self.ok("verify", "--data", self.data)
+        self.ok("compact", os.path.join(self.dir, "nothing"), code=2)
+
+
 class Readme(Case):
     """The README's shell lines that use the program, as they stand there, against this build."""
 

@@ -41,7 +41,8 @@ class Flusher {
         governor_(governor) {}
 
   StepResult Step();
-  // Called when a segment was installed, and when an attempt failed. Set once, before the steps run.
+  // Called when a segment was installed, and when an attempt failed. Set once, before the steps
+  // run.
   void SetOnEnded(std::function<void()> on_ended) { on_ended_ = std::move(on_ended); }
 
   struct Readings {

@@ -77,7 +77,8 @@ class LiveSegment {
            (rollup_ == nullptr ? 0 : rollup_->bytes());
   }
 
-  // Set for good when a block did not verify, or could not be read by a merge: such a segment is left out of compaction.
+  // Set for good when a block did not verify, or could not be read by a merge: such a segment is
+  // left out of compaction.
   void MarkDamaged() const { damaged_.store(true, std::memory_order_relaxed); }
   bool damaged() const { return damaged_.load(std::memory_order_relaxed); }
 

@@ -13,7 +13,7 @@ constexpr double kTierSpan = 0.75;
 // larger, each merge would write the ones before again and again; smaller, there would be more
 // runs.
 constexpr uint64_t kSmallestTierOfMemtable = 8;
-constexpr uint64_t kTableBytesMax = 32ull << 20;
+constexpr uint64_t kTableBytesMax = 16ull << 20;
 
 double TierOf(const SegmentRun& run, const CompactionLimits& limits) {
   if (run.rows <= limits.tier_rows || limits.tier_rows == 0) return 0;

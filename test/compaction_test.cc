@@ -364,29 +364,80 @@ TEST_F(CompactionTest, AllThatMayBeMergedIsWhenAskedFor) {
 TEST_F(CompactionTest, IngestIsHeldBackWhereMergingIsBehind) {
   Rig rig(Options(0));
   MakeSegments(rig, 6);
-  OpenOptions options = Options(0);
+  OpenOptions options = Options(4);
   options.runs_slow = 2;
   options.runs_max = 10;
+  rig.faults->Set(Fault{FaultOp::kCreate, 0, true, EIO, false, ".seg"});  // nothing is merged
   OpenWith(rig, options);
   rig.Ingest(next_id_, next_id_ + 1);
   const int64_t before = rig.machine.clock().MonotonicMicros();
   rig.Ingest(next_id_ + 1, next_id_ + 6);
   EXPECT_GE(rig.machine.clock().MonotonicMicros() - before, 5 * 25'000);
   next_id_ += 6;
+  rig.faults->Set(std::nullopt);
   ASSERT_TRUE(rig.machine.Close().ok());
 
   options.runs_max = 7;  // as many as there are now
+  rig.faults->Set(Fault{FaultOp::kCreate, 0, true, EIO, false, ".seg"});
   OpenWith(rig, options);
   EXPECT_EQ(rig.machine.Ingest({SmallEvent(next_id_)}).status().reason(), "compaction_behind");
   EXPECT_EQ(rig.machine.db().Ready().reason(), "compaction_behind");
-  ASSERT_TRUE(rig.machine.Close().ok());
+  rig.faults->Set(std::nullopt);
+  for (int i = 0; i < 3; ++i) rig.Pass(120);
+  EXPECT_TRUE(rig.machine.db().Ready().ok()) << "it does not heal without a restart";
+  rig.Ingest(next_id_, next_id_ + 1);
+  rig.ExpectWhole();
+}
 
-  options.compaction_fan_in = 4;
+// Damage parts the segments, so that no tier may ever be full: ingest is not held back for ever.
+TEST_F(CompactionTest, WhereTiersStayOpenAnyMergeIsBetterThanNone) {
+  Rig rig(Options(0));
+  MakeSegments(rig, 7);
+  OpenOptions options = Options(8);
+  options.runs_slow = 4;
+  options.runs_max = 6;
   OpenWith(rig, options);
   rig.machine.RunUntilIdle();
+  EXPECT_LT(rig.status().runs, 4u);
   EXPECT_TRUE(rig.machine.db().Ready().ok());
   rig.Ingest(next_id_, next_id_ + 1);
   rig.ExpectWhole();
+}
+
+// What is made of sound inputs does not agree with them, again and again (a key table of two
+// segments that have the same key, say): others are merged all the same.
+TEST_F(CompactionTest, MergesThatComeToNothingDoNotKeepOthersFromIt) {
+  Rig rig(Options(0));
+  MakeSegments(rig, 3);
+  OpenWith(rig, Options(3));
+  for (uint64_t failures = 1; failures <= 3; ++failures) {
+    RunTo(rig, "check");
+    Flip(rig, ".seg", rig.status().compacting.back().output);
+    ASSERT_TRUE(rig.machine.executor().RunUntil(
+        [&] { return rig.status().compaction_failures == failures; }));
+    rig.machine.clock().Advance(120'000'000);
+  }
+  rig.Pass(120);
+  EXPECT_EQ(rig.status().segments, 3u);
+  EXPECT_EQ(rig.status().compaction_left_out, 3u);
+  EXPECT_EQ(rig.status().segments_damaged, 0u);
+  EXPECT_EQ(rig.status().runs, 0u);
+  rig.ExpectWhole();
+  ASSERT_TRUE(rig.machine.Close().ok());
+  OpenWith(rig, Options(3));
+  rig.machine.RunUntilIdle();
+  EXPECT_EQ(rig.status().segments, 1u) << "a start tries again";
+  rig.ExpectWhole();
+}
+
+TEST_F(CompactionTest, AskedForAfterTheCloseItIsAnsweredAllTheSame) {
+  Rig rig(Options(0));
+  MakeSegments(rig, 2);
+  OpenWith(rig, Options(8));
+  ASSERT_TRUE(rig.machine.db().Close().ok());
+  Status said;
+  rig.machine.db().CompactAsync([&](Status status) { said = std::move(status); });
+  EXPECT_EQ(said.reason(), "closed");
 }
 
 // Segments at the size limit are left alone, however many there are, and hold nobody back.

@@ -147,21 +147,6 @@ TEST(FlushFaultsTest, KeyTablesHaveALimit) {
   EXPECT_TRUE(rig.machine.db().Ready().ok()) << rig.machine.db().Ready().ToString();
 }
 
-TEST(FlushFaultsTest, RunsHaveALimitForWhoAsksForOne) {
-  OpenOptions options = SmallOptions(true);
-  options.compaction_fan_in = 0;
-  options.runs_max = 3;
-  Rig rig(options);
-  rig.Open();
-  Status refused;
-  for (int id = 0; id < 60 && refused.ok(); ++id) {
-    refused = rig.machine.Ingest({SmallEvent(id, 0, 1)}).status();
-    rig.machine.RunUntilIdle();
-  }
-  EXPECT_EQ(refused.reason(), "compaction_behind");
-  EXPECT_EQ(rig.status().segments, 3u);
-}
-
 // --- sidecars between two lives ---
 
 // Three segments, closed.

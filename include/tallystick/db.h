@@ -103,6 +103,8 @@ struct DbStatus {
   uint64_t compaction_rows = 0;              // merged
   uint64_t compaction_bytes_written = 0;     // rows, sidecars, rollups
   uint64_t segments_deleted = 0;
+  uint64_t compaction_left_out =
+      0;  // segments that merges came to nothing with, not known as damaged
   uint64_t compaction_due_inputs = 0;  // segments of the merge that is due next; 0: none is
   uint64_t compaction_due_rows = 0;
   Status compaction;  // ok, or why the last attempt failed

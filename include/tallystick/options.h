@@ -71,7 +71,7 @@ struct OpenOptions {
   // Compaction: adjacent segments of like size are merged, this many at a time, up to a size. 0 =
   // none are.
   uint32_t compaction_fan_in = 8;              // 0, or 2..64
-  uint64_t compaction_rows_max = 256'000'000;  // of a merged segment; 1..2^32-1
+  uint64_t compaction_rows_max = 256'000'000;  // of a merged segment; 1..2^31
   // Segments that merging has not done with. Beyond the first commits are spaced out more and more;
   // from the second on 503 compaction_behind. 0 = no limit.
   uint32_t runs_slow = 24;

@@ -59,8 +59,11 @@ Status SidecarOutput::Write(Part& part) {
   if (part.buffer.empty()) return Status::Ok();
   TALLY_RETURN_IF_ERROR(WriteGoverned(*file_, part.offset, part.buffer, governor_));
   part.offset += part.buffer.size();
+  unsynced_ += part.buffer.size();
   part.buffer.clear();
-  return Status::Ok();
+  if (unsynced_ < kSyncBytes) return Status::Ok();
+  unsynced_ = 0;
+  return file_->Sync();
 }
 
 Status SidecarOutput::EndPage() {

@@ -53,6 +53,7 @@ class SidecarOutput {
   const uint64_t seed_;
   const uint64_t filter_blocks_;
 
+  uint64_t unsynced_ = 0;  // bytes written
   uint64_t entries_ = 0;
   SidecarEntry last_;
   Part pages_;

@@ -32,6 +32,7 @@ namespace tallystick {
 namespace {
 
 constexpr int64_t kSlowdownMaxMicros = 50'000;  // between two writes, where compaction is behind
+constexpr uint32_t kSlowdownSpan = 16;          // runs from the first to the longest pause
 
 constexpr size_t kPrefetchAhead = 12;
 
@@ -566,16 +567,20 @@ Status Committer::WriteFrame(FrameType type, uint32_t rows, int64_t at_least_us)
   return Status::Ok();
 }
 
-// Nothing is queued. A memtable that has grown old goes to the flusher although it is not full.
 // Evenly from nothing at runs_slow to kSlowdownMaxMicros at runs_max: so that senders are held back
 // before they have to be refused.
 int64_t Committer::SlowdownMicros() const {
   const uint32_t runs = versions_.mergeable_runs();
-  if (options_.runs_slow == 0 || runs <= options_.runs_slow) return 0;
-  const uint32_t span = std::max(options_.runs_max, options_.runs_slow + 1) - options_.runs_slow;
+  if (options_.compaction_fan_in == 0 || options_.runs_slow == 0 || runs <= options_.runs_slow) {
+    return 0;
+  }
+  const uint32_t span = options_.runs_max > options_.runs_slow
+                            ? options_.runs_max - options_.runs_slow
+                            : kSlowdownSpan;
   return kSlowdownMaxMicros * std::min(runs - options_.runs_slow, span) / span;
 }
 
+// Nothing is queued. A memtable that has grown old goes to the flusher although it is not full.
 StepResult Committer::SealIfOld() {
   const StepResult mark = WriteMarkIfIdle();
   if (options_.memtable_age_ms_max == 0 || oldest_row_us_ == 0 || poisoned()) return mark;

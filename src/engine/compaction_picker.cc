@@ -88,7 +88,7 @@ std::vector<SegmentRun> RunsOf(const SegmentList& segments) {
   for (const auto& segment : segments) {
     runs.push_back({.rows = segment->listed().rows,
                     .table_bytes = segment->rows().table_bytes(),
-                    .damaged = segment->damaged(),
+                    .damaged = segment->damaged() || segment->left_out_of_merging(),
                     .waiting = segment->sidecar() == nullptr});
   }
   return runs;
@@ -108,13 +108,15 @@ std::optional<CompactionPlan> PickCompaction(std::span<const SegmentRun> runs,
 
 std::optional<CompactionPlan> PickAny(std::span<const SegmentRun> runs,
                                       const CompactionLimits& limits) {
+  std::optional<CompactionPlan> best;
   for (size_t begin = 0; begin < runs.size(); ++begin) {
     size_t end = begin;
     while (end < runs.size() && !runs[end].damaged && !runs[end].waiting) ++end;
     const CompactionPlan plan = Window(runs, begin, end, limits.fan_in, limits);
-    if (plan.end - plan.begin >= 2) return plan;
+    if (plan.end - plan.begin < 2 || (best.has_value() && plan.rows >= best->rows)) continue;
+    best = plan;
   }
-  return std::nullopt;
+  return best;
 }
 
 uint32_t MergeableRuns(std::span<const SegmentRun> runs, const CompactionLimits& limits) {

@@ -22,7 +22,7 @@ namespace tallystick {
 struct SegmentRun {
   uint64_t rows = 0;
   uint64_t table_bytes = 0;  // of its dictionaries and tables, which a merge holds in memory
-  bool damaged = false;      // left out for good
+  bool damaged = false;      // or otherwise left out for good
   bool waiting = false;      // for its sidecar, or it is being merged already
 };
 std::vector<SegmentRun> RunsOf(const SegmentList& segments);
@@ -46,7 +46,8 @@ struct CompactionPlan {
 // The smallest merge that is due, so that small segments never wait for a large one.
 std::optional<CompactionPlan> PickCompaction(std::span<const SegmentRun> runs,
                                              const CompactionLimits& limits);
-// A merge that leaves fewer segments, due or not; none where each is as large as it may be.
+// The smallest merge that leaves fewer segments, due or not; none where each is as large as it may
+// be.
 std::optional<CompactionPlan> PickAny(std::span<const SegmentRun> runs,
                                       const CompactionLimits& limits);
 

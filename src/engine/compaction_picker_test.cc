@@ -65,7 +65,8 @@ TEST(CompactionPicker, CountsTheRunsThatMergingHasNotDoneWith) {
 
 TEST(CompactionPicker, AnyTakesWhatFits) {
   EXPECT_FALSE(PickAny(Runs({5}), Limits()).has_value());
-  EXPECT_EQ(PickAny(Runs({250'000'000, 5, 7}), Limits()), (CompactionPlan{0, 3, 250'000'012}));
+  EXPECT_EQ(PickAny(Runs({250'000'000, 5}), Limits()), (CompactionPlan{0, 2, 250'000'005}));
+  EXPECT_EQ(PickAny(Runs({250'000'000, 5, 7}), Limits()), (CompactionPlan{1, 3, 12}));
   EXPECT_EQ(PickAny(Runs({255'999'999, 5, 7}), Limits()), (CompactionPlan{1, 3, 12}));
 }
 

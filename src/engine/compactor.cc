@@ -29,6 +29,7 @@ constexpr uint64_t kSampleKeys = 16;
 // A merge interrupts one that is this many times as large.
 constexpr uint64_t kInterruptFactor = 4;
 constexpr size_t kJobsMax = 4;
+constexpr uint32_t kDisagreementsMax = 3;
 
 }  // namespace
 
@@ -79,13 +80,13 @@ StepResult Compactor::Step() {
   if (!Stopped().ok() || options_.compaction_fan_in == 0) return StepResult::Wait();
   const int64_t now = env_.clock().MonotonicMicros();
   if (now < retry_at_us_) return StepResult::WaitUntil(retry_at_us_);
-  if (hooks_.flush_waits && hooks_.flush_waits()) return StepResult::Wait();  // its end wakes us
+  if (hooks_.must_wait && hooks_.must_wait()) return StepResult::Wait();  // we are woken
   if (jobs_.empty() || jobs_.back()->phase <= Phase::kCheckKeys) {
     const auto version = versions_.Current();
     if (const auto plan = PickNext(*version); plan.has_value()) StartJob(*version, *plan);
   }
   if (jobs_.empty()) {
-    EndFull(Status::Ok());
+    if (!WaitsForSidecar()) EndFull(Status::Ok());  // else its rebuilding wakes us
     return StepResult::Wait();
   }
   Job& job = *jobs_.back();
@@ -106,9 +107,9 @@ std::optional<CompactionPlan> Compactor::PickNext(const DataVersion& version) co
   }
   const CompactionLimits limits = LimitsOf(options_);
   auto plan = PickCompaction(runs, limits);
-  if (!plan.has_value() && full() && jobs_.empty()) {
-    plan = PickAny(runs, limits);
-  }
+  // Before ingest is held back any merge is better than none: a tier need not be full.
+  const bool many = options_.runs_slow > 0 && versions_.mergeable_runs() >= options_.runs_slow;
+  if (!plan.has_value() && (full() || many) && jobs_.empty()) plan = PickAny(runs, limits);
   if (plan.has_value() && !jobs_.empty() && plan->rows > jobs_.back()->rows / kInterruptFactor) {
     return std::nullopt;
   }
@@ -233,7 +234,6 @@ Status Compactor::MergeKeys(Job& job) {
   TALLY_RETURN_IF_ERROR(job.key_merger->Finish());
   job.key_merger.reset();
   job.merger.reset();
-  job.input_sidecars.clear();
   job.phase = Phase::kCheckKeys;
   job.rows_done = 0;
   return Status::Ok();
@@ -249,15 +249,7 @@ Status Compactor::CheckKeys(Job& job) {
     return Stopped();
   }));
   TALLY_RETURN_IF_ERROR(CheckSamples(job));
-  uint64_t inputs_filter_bytes = 0;
-  for (const auto& input : job.inputs) {
-    const auto old = input->sidecar();
-    if (old != nullptr && old->filter_loaded()) inputs_filter_bytes += old->filter_bytes();
-  }
-  // It takes the place of the inputs' filters.
-  const uint64_t more =
-      sidecar->filter_bytes() - std::min(sidecar->filter_bytes(), inputs_filter_bytes);
-  if (FilterFits(*versions_.Current(), more, options_)) {
+  if (FilterFits(*versions_.Current(), sidecar->filter_bytes(), options_)) {
     IgnoreError(sidecar->LoadFilter(nullptr), "the sidecar keeper tries again, and reports");
   }
   job.segment->InstallSidecar(std::move(sidecar));
@@ -333,21 +325,44 @@ Status Compactor::CommitManifest(Job& job) {
 
 // Whose fault it is: a damaged input is left out from now on, its sidecar is rebuilt.
 void Compactor::BlameInputs(const Job& job, const Status& status) {
-  if (status.code() != StatusCode::kCorruption && status.code() != StatusCode::kIoError) return;
-  const std::string text = status.ToString();
-  for (const auto& input : job.inputs) {
-    if (text.find(input->rows().path()) != std::string::npos) input->MarkDamaged();
-    const auto sidecar = input->sidecar();
-    if (sidecar != nullptr && text.find(sidecar->path()) != std::string::npos &&
-        hooks_.bad_sidecar) {
-      hooks_.bad_sidecar(*input, sidecar.get(), status);
-    }
+  if (status.code() != StatusCode::kCorruption && status.code() != StatusCode::kIoError &&
+      status.code() != StatusCode::kInvalidArgument) {
+    return;
   }
+  const std::string text = status.ToString();
+  bool blamed = false;
+  for (size_t i = 0; i < job.inputs.size(); ++i) {
+    const LiveSegment& input = *job.inputs[i];
+    if (text.find(input.rows().path()) != std::string::npos) {
+      input.MarkDamaged();
+      blamed = true;
+    }
+    if (i >= job.input_sidecars.size()) continue;
+    const SidecarReader& sidecar = *job.input_sidecars[i];
+    if (text.find(sidecar.path()) == std::string::npos) continue;
+    if (hooks_.bad_sidecar) hooks_.bad_sidecar(input, &sidecar, status);
+    blamed = true;
+  }
+  if (!blamed && status.code() != StatusCode::kIoError) LeaveOut(job, status);
+}
+
+// Files that are sound each but do not agree, or a merge that does not: to try for ever would keep
+// all others from being merged.
+void Compactor::LeaveOut(const Job& job, const Status& status) {
+  const uint64_t first = job.inputs.front()->listed().number.value;
+  if (status.code() == StatusCode::kCorruption && ++disagreed_[first] < kDisagreementsMax) return;
+  for (const auto& input : job.inputs) input->LeaveOutOfMerging();
+  Log(LogLevel::kError,
+      fmt::format("segments {} to {} are left out of merging until the next start: {}", first,
+                  job.inputs.back()->listed().number.value, status.ToString()));
+  MutexLock lock(mutex_);
+  readings_.left_out += job.inputs.size();
 }
 
 // The inputs go on serving. Only a merge whose manifest was not tried may be thrown away.
 StepResult Compactor::Fail(Job& job, const Status& status) {
   BlameInputs(job, status);
+  versions_.SidecarsChanged();  // and what may be merged
   {
     MutexLock lock(mutex_);
     ++readings_.failures;
@@ -400,12 +415,26 @@ void Compactor::Finish() {
     if (!in_doubt) RemoveFiles(number);
   }
   EmptyTrash();
+  {
+    MutexLock lock(mutex_);
+    finished_ = true;
+  }
   EndFull(Status::Unavailable("closed", "the database was closed"));
 }
 
 void Compactor::RunFull(std::function<void(Status)> done) {
-  MutexLock lock(mutex_);
-  full_done_.push_back(std::move(done));
+  {
+    MutexLock lock(mutex_);
+    if (!finished_) return full_done_.push_back(std::move(done));
+  }
+  done(Status::Unavailable("closed", "the database was closed"));
+}
+
+bool Compactor::WaitsForSidecar() const {
+  const auto version = versions_.Current();
+  return std::ranges::any_of(version->segments, [](const auto& segment) {
+    return segment->sidecar() == nullptr && !segment->damaged();
+  });
 }
 
 bool Compactor::full() const {

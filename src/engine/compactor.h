@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,7 +41,7 @@ class Compactor {
  public:
   // What other parts say. Set once, before the steps run.
   struct Hooks {
-    std::function<bool()> flush_waits;   // a flush goes first
+    std::function<bool()> must_wait;     // a flush goes first, or there is no log yet
     std::function<void()> on_installed;  // a merged segment is in the version
     std::function<void(const LiveSegment&, const SidecarReader*, const Status&)> bad_sidecar;
   };
@@ -71,7 +72,8 @@ class Compactor {
     uint64_t rows_merged = 0;
     uint64_t bytes_written = 0;  // of all three files, of merges that succeeded or not
     uint64_t segments_deleted = 0;
-    Status status;                            // ok, or why the last attempt failed
+    uint64_t left_out = 0;  // segments that no merge is tried with any more, though none is damaged
+    Status status;          // ok, or why the last attempt failed
     std::vector<CompactionProgress> running;  // the one that is going on last
   };
   Readings Read() const;
@@ -95,6 +97,8 @@ class Compactor {
   void RemoveFiles(FileNumber number);
   void EmptyTrash();
   Status Stopped() const;
+  bool WaitsForSidecar() const;
+  void LeaveOut(const Job& job, const Status& status);
   void Publish();
   bool full() const;
   void EndFull(const Status& status);
@@ -119,10 +123,14 @@ class Compactor {
   std::vector<std::unique_ptr<Job>> jobs_;  // each smaller than the one before; the last goes on
   int64_t retry_at_us_ = 0;
   int64_t pause_us_ = 0;  // before the next attempt; grows while attempts fail
+  // By first input: how often what was made of it did not agree with it, though no input was to
+  // blame.
+  std::map<uint64_t, uint32_t> disagreed_;
 
   mutable Mutex mutex_;
   Readings readings_ GUARDED_BY(mutex_);
   std::vector<std::function<void(Status)>> full_done_ GUARDED_BY(mutex_);
+  bool finished_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace tallystick

@@ -1,5 +1,5 @@
-// Db::Impl: an engine of five kinds of step (committer, log keeper, probers, flusher, sidecar
-// keeper) over one directory, and the views that reads are answered from.
+// Db::Impl: an engine of six kinds of step (committer, log keeper, probers, flusher, sidecar
+// keeper, compactor) over one directory, and the views that reads are answered from.
 //
 // Invariants:
 //  1. A memtable is in the version before any of its rows becomes visible, and its rows leave it
@@ -122,6 +122,7 @@ class Db::Impl {
              std::function<StepResult()> step) {
       executor_ = &executor;
       id_ = executor.Add(name, priority, std::move(step));
+      Wake();  // it may have been woken when it had begun to wait but had no id yet
     }
     void Wake() {
       if (const Executor::TaskId id = id_; id != 0) executor_->Wake(id);
@@ -295,7 +296,8 @@ Status Db::Impl::MemoryBudget() const {
 void Db::Impl::Start() {
   keeper_->SetOnChange([this] {
     committer_task_.Wake();
-    flusher_task_.Wake();  // it waits for a log
+    flusher_task_.Wake();  // these two wait for a log
+    compactor_task_.Wake();
   });
   keeper_->SetWake([this] { keeper_task_.Wake(); });
   committer_->SetWake([this] { committer_task_.Wake(); });
@@ -316,8 +318,11 @@ void Db::Impl::Start() {
   sidecars_->SetOnInstalled(installed);
   sidecars_->SetWake([this] { sidecar_task_.Wake(); });
   compactor_->SetHooks(
-      {.flush_waits =
-           [this] { return versions_->sealed_count() > 0 && flusher_->Read().status.ok(); },
+      {.must_wait =
+           [this] {
+             return !keeper_->Read().established ||
+                    (versions_->sealed_count() > 0 && flusher_->Read().status.ok());
+           },
        .on_installed = installed,
        .bad_sidecar =
            [this](const LiveSegment& segment, const SidecarReader* sidecar, const Status& status) {
@@ -382,7 +387,9 @@ Status Db::Impl::Ready() const {
 
 Status Db::Impl::RunsLimit() const {
   const uint32_t runs = versions_->mergeable_runs();
-  if (options_.runs_max == 0 || runs < options_.runs_max) return Status::Ok();
+  if (options_.compaction_fan_in == 0 || options_.runs_max == 0 || runs < options_.runs_max) {
+    return Status::Ok();
+  }
   return Status::Unavailable(
       "compaction_behind",
       fmt::format("{} segments wait to be merged, of {} allowed", runs, options_.runs_max));
@@ -479,6 +486,7 @@ void Db::Impl::NoteCompaction(DbStatus* status) const {
   status->compaction_rows = compaction.rows_merged;
   status->compaction_bytes_written = compaction.bytes_written;
   status->segments_deleted = compaction.segments_deleted;
+  status->compaction_left_out = compaction.left_out;
   status->compaction = compaction.status;
   status->compacting = compaction.running;
   std::vector<SegmentRun> runs;

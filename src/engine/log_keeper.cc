@@ -77,10 +77,17 @@ Status LogKeeper::EstablishOnce() {
     pending_ = std::make_unique<LogSlot>(LogSlot{std::move(writer), replayed_active_});
     SaveTornTail();
   }
-  const Manifest next = TakeOver(manifests_.Newest(), pending_->writer->number());
-  const std::vector<Ended> kept = KeptFiles(next.wal_files);
-  if (TALLY_MUTANT("deleted_before_manifest")) DeleteAndCut(kept);
-  TALLY_RETURN_IF_ERROR(manifests_.Commit([&](Manifest& manifest) { manifest = next; }));
+  std::vector<Ended> kept;
+  const auto take_over = [&](Manifest& manifest) {
+    manifest = TakeOver(manifest, pending_->writer->number());
+    kept = KeptFiles(manifest.wal_files);
+  };
+  if (TALLY_MUTANT("deleted_before_manifest")) {
+    Manifest draft = manifests_.Newest();
+    take_over(draft);
+    DeleteAndCut(kept);
+  }
+  TALLY_RETURN_IF_ERROR(manifests_.Commit(take_over));
   DeleteAndCut(kept);
   {
     MutexLock lock(mutex_);

@@ -39,8 +39,9 @@ Status OpenOptions::Validate() const {
       fmt::format("rollup_rows_per_line_min is {}, must be 1..1000000", rollup_rows_per_line_min));
   check(compaction_fan_in == 0 || (compaction_fan_in >= 2 && compaction_fan_in <= 64),
         fmt::format("compaction_fan_in is {}, must be 0 or 2..64", compaction_fan_in));
-  check(compaction_rows_max >= 1 && compaction_rows_max <= UINT32_MAX,
-        fmt::format("compaction_rows_max is {}, must be 1..{}", compaction_rows_max, UINT32_MAX));
+  constexpr uint64_t kRowsMax = uint64_t{1} << 31;
+  check(compaction_rows_max >= 1 && compaction_rows_max <= kRowsMax,
+        fmt::format("compaction_rows_max is {}, must be 1..{}", compaction_rows_max, kRowsMax));
   check(memtable_rows_max >= batch_events_max,
         fmt::format("memtable_rows_max is {}, must be >= batch_events_max ({})", memtable_rows_max,
                     batch_events_max));

@@ -41,8 +41,12 @@ void VersionStore::Publish(std::shared_ptr<const DataVersion> version) {
     TALLY_CHECK(memtable->first_lsn() == next);
     next = memtable->end_lsn();
   }
-  runs_.store(MergeableRuns(RunsOf(version->segments), limits_), std::memory_order_relaxed);
   version_ = std::move(version);
+  CountRuns();
+}
+
+void VersionStore::CountRuns() {
+  runs_.store(MergeableRuns(RunsOf(version_->segments), limits_), std::memory_order_relaxed);
 }
 
 void VersionStore::ComputeCovered() {
@@ -125,6 +129,7 @@ void VersionStore::ReplaceSegments(const SegmentList& merged_ones,
 void VersionStore::SidecarsChanged() {
   MutexLock lock(mutex_);
   ComputeCovered();
+  CountRuns();
 }
 
 }  // namespace tallystick

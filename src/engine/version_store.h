@@ -1,6 +1,6 @@
 // VersionStore: which segments and memtables there are now, and up to where sidecars answer.
 //
-// Thread rule: any thread; the lock is held for a few instructions only.
+// Thread rule: any thread; the lock is held for some microseconds only, never during I/O.
 #pragma once
 
 #include <atomic>
@@ -35,7 +35,7 @@ class VersionStore {
   // The rows of these segments, neighbours in the version, stand in `merged` from now on.
   // REQUIRES: the same LSNs, a sidecar, and it is durable and in the newest durable manifest.
   void ReplaceSegments(const SegmentList& merged_ones, std::shared_ptr<const LiveSegment> merged);
-  // To be called after a segment's sidecar came or went.
+  // To be called after a segment's sidecar came or went, or it was found damaged.
   void SidecarsChanged();
 
   // All segments up to this LSN have their sidecar.
@@ -46,6 +46,7 @@ class VersionStore {
  private:
   void Publish(std::shared_ptr<const DataVersion> version) REQUIRES(mutex_);
   void ComputeCovered() REQUIRES(mutex_);
+  void CountRuns() REQUIRES(mutex_);
   size_t SealedSize() const REQUIRES(mutex_);  // empty ones included
 
   mutable Mutex mutex_;

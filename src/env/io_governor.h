@@ -34,6 +34,9 @@ class IoGovernor {
   int64_t free_at_us_ GUARDED_BY(mutex_) = 0;  // when all that was asked for is paid
 };
 
+// A large file is synced every so many bytes while it is written, so that its last sync is short.
+inline constexpr uint64_t kSyncBytes = 64ull << 20;
+
 // WriteFully in pieces that the governor is asked for one by one. `governor` may be null.
 Status WriteGoverned(File& file, uint64_t offset, ByteSpan data, IoGovernor* governor);
 

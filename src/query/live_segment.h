@@ -82,6 +82,10 @@ class LiveSegment {
   void MarkDamaged() const { damaged_.store(true, std::memory_order_relaxed); }
   bool damaged() const { return damaged_.load(std::memory_order_relaxed); }
 
+  // Set for good when merges with it came to nothing, though nothing is known to be damaged.
+  void LeaveOutOfMerging() const { left_out_.store(true, std::memory_order_relaxed); }
+  bool left_out_of_merging() const { return left_out_.load(std::memory_order_relaxed); }
+
   // No durable manifest names it any more: its files go with the last view that has it. Called
   // once.
   void TrashWhenUnused(std::shared_ptr<SegmentTrash> trash) const {
@@ -93,6 +97,7 @@ class LiveSegment {
   const ListedSegment listed_;
   const std::unique_ptr<SegmentReader> rows_;
   mutable std::atomic<bool> damaged_ = false;
+  mutable std::atomic<bool> left_out_ = false;
   mutable Mutex mutex_;
   mutable std::shared_ptr<SidecarReader> sidecar_ GUARDED_BY(mutex_);
   mutable std::shared_ptr<RollupReader> rollup_ GUARDED_BY(mutex_);

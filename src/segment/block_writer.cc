@@ -64,7 +64,9 @@ Status BlockWriter::Append(ByteSpan payload, Packing packing, BlockRef* ref) {
   TALLY_RETURN_IF_ERROR(WriteGoverned(*file_, written_, buffer_, governor_));
   written_ += buffer_.size();
   buffer_.clear();
-  return Status::Ok();
+  if (written_ - synced_ < kSyncBytes) return Status::Ok();
+  synced_ = written_;
+  return file_->Sync();
 }
 
 Status BlockWriter::Finish() {

@@ -37,6 +37,7 @@ class BlockWriter {
   std::unique_ptr<Compressor> compressor_;
   Bytes buffer_;
   uint64_t written_ = 0;
+  uint64_t synced_ = 0;
   uint64_t content_checksum_ = 0;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "base/check.h"
 #include "segment/dictionary.h"
 
 namespace tallystick {
@@ -81,6 +82,20 @@ bool DimensionChunk::IsWhole() const {
   return true;
 }
 
+bool IsDimensionSet(std::string_view text) {
+  Decoder decoder(AsByteSpan(text));
+  const uint64_t count = decoder.Varint();
+  if (count > decoder.remaining() / 2) return false;
+  std::string_view last;
+  for (uint64_t i = 0; i < count; ++i) {
+    const std::string_view key = decoder.Text();
+    decoder.Text();
+    if (!decoder.ok() || (i > 0 && key <= last)) return false;
+    last = key;
+  }
+  return decoder.ok() && decoder.remaining() == 0;
+}
+
 bool AppendDimensionChunk(std::span<const std::string_view> tails, Bytes& out) {
   struct Column {
     std::vector<uint64_t> rows;
@@ -96,6 +111,7 @@ bool AppendDimensionChunk(std::span<const std::string_view> tails, Bytes& out) {
       if (key == columns.size()) columns.emplace_back();
       columns[key].rows.push_back(row);
       columns[key].codes.push_back(columns[key].values.Add(decoder.Text()));
+      TALLY_CHECK(decoder.ok());
     }
   }
   std::vector<uint32_t> order(columns.size());

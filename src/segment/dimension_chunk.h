@@ -44,6 +44,10 @@ class DimensionChunk {
   std::vector<Key> keys_;
 };
 
+// Whether the text is the count of dimensions and the pairs as they stand at the end of canonical
+// bytes: complete, keys ascending.
+bool IsDimensionSet(std::string_view text);
+
 // `tails`: for each row, the count of its dimensions and the pairs, as at the end of valid
 // canonical bytes. False: more than 32 bits of bytes.
 [[nodiscard]] bool AppendDimensionChunk(std::span<const std::string_view> tails, Bytes& out);

@@ -191,7 +191,11 @@ Status MergeSource::Take(uint32_t count, bool dimensions_by_key, GroupRows& out)
   append(columns_.quantities, out.quantities);
   append(columns_.lsns, out.lsns);
   at_ += count;
-  return left_in_group() > 0 ? Status::Ok() : LoadGroup(group_ + 1);
+  if (left_in_group() > 0) return Status::Ok();
+  if (next_correction_ != corrections_.size()) {
+    return ColumnFault(SegmentColumn::kCorrectionRef, "a reference is of no row");
+  }
+  return LoadGroup(group_ + 1);
 }
 
 void MergeSource::Release() {

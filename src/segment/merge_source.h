@@ -41,7 +41,6 @@ class MergeSource {
   bool done() const { return group_ == file_.footer().group_count(); }
   // Of the current row. REQUIRES: !done().
   const MergeKey& key() const { return keys_[at_]; }
-  uint32_t row() const { return group_ * file_.info().group_rows + at_; }
   // How many rows from the current one on, at most `most` and not beyond the row group, come before
   // `bound` (with `equal`, also those that equal it).
   uint32_t RunBefore(const MergeKey& bound, bool equal, uint32_t most) const;
@@ -52,8 +51,6 @@ class MergeSource {
   Status Take(uint32_t count, bool dimensions_by_key, GroupRows& out);
   // Nothing that was taken is borrowed any more.
   void Release();
-
-  const SegmentFile& file() const { return file_; }
 
  private:
   Status LoadGroup(uint32_t group);

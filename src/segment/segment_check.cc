@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/result.h"
+#include "segment/dimension_chunk.h"
 #include "segment/group_check.h"
 #include "segment/segment_file.h"
 #include "segment/segment_reader.h"
@@ -79,21 +80,6 @@ Status Checker::LoadDirectory() {
     }
   }
   return Status::Ok();
-}
-
-// A set of dimensions as it stands at the end of canonical bytes.
-bool IsDimensionSet(std::string_view text) {
-  Decoder decoder(AsByteSpan(text));
-  const uint64_t count = decoder.Varint();
-  if (count > decoder.remaining() / 2) return false;
-  std::string_view last;
-  for (uint64_t i = 0; i < count; ++i) {
-    const std::string_view key = decoder.Text();
-    decoder.Text();
-    if (!decoder.ok() || (i > 0 && key <= last)) return false;
-    last = key;
-  }
-  return decoder.ok() && decoder.remaining() == 0;
 }
 
 bool IsId(SegmentColumn column) {

@@ -9,6 +9,11 @@
 #include "segment/segment_tables.h"
 
 namespace tallystick {
+namespace {
+
+constexpr uint64_t kDictionaryBytesMax = 64ull << 20;  // of one column, all inputs together
+
+}  // namespace
 
 SegmentMerger::SegmentMerger(const SegmentSpec& spec, std::vector<const SegmentReader*> inputs)
     : spec_(spec), inputs_(std::move(inputs)) {}
@@ -37,6 +42,7 @@ Result<std::unique_ptr<SegmentMerger>> SegmentMerger::Start(
 
 Status SegmentMerger::LoadDictionaries(size_t dictionary, std::vector<SegmentFile::Block>* blocks,
                                        std::vector<DictionaryView>* views) const {
+  uint64_t bytes = 0;
   views->assign(inputs_.size(), {});
   for (size_t i = 0; i < inputs_.size(); ++i) {
     const SegmentFile& file = inputs_[i]->file();
@@ -46,6 +52,16 @@ Status SegmentMerger::LoadDictionaries(size_t dictionary, std::vector<SegmentFil
     blocks->push_back(std::make_shared<const Bytes>(std::move(payload)));
     if (!DictionaryView::Parse(*blocks->back(), &(*views)[i]) || !(*views)[i].IsWhole()) {
       return file.Fault(ref.offset, "the dictionary does not decode");
+    }
+    bytes += blocks->back()->size();
+    if (bytes > kDictionaryBytesMax) {
+      return Status::InvalidArgument("segment_block_too_large",
+                                     "the dictionaries together are too large");
+    }
+    if (dictionary != kDimensionDictionary) continue;
+    std::string_view set;
+    for (uint32_t code = 0; (*views)[i].Get(code, &set); ++code) {
+      if (!IsDimensionSet(set)) return file.Fault(ref.offset, "a set of dimensions is none");
     }
   }
   return Status::Ok();
@@ -165,7 +181,12 @@ Result<WrittenSegment> SegmentMerger::Finish() {
     }
   }
   tables_.commit_times = commit_times_;
-  return encoder_->Finish(inputs_.front()->info().first_lsn, totals_, std::move(tables_));
+  sources_.clear();
+  group_ = {};
+  auto written = encoder_->Finish(inputs_.front()->info().first_lsn, totals_, std::move(tables_));
+  encoder_.reset();
+  commit_times_ = {};
+  return written;
 }
 
 }  // namespace tallystick

@@ -25,7 +25,8 @@ boost::json::object CompactionObject(const DbStatus& db) {
   object out{{"bytes_written", db.compaction_bytes_written},
              {"compactions", db.compactions},
              {"due", nullptr},
-             {"failures", db.compaction_failures}};
+             {"failures", db.compaction_failures},
+             {"left_out", db.compaction_left_out}};
   if (db.compaction_due_inputs > 0) {
     out["due"] = object{{"inputs", db.compaction_due_inputs}, {"rows", db.compaction_due_rows}};
   }

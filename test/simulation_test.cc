@@ -26,7 +26,7 @@ namespace {
 
 struct Counts {
   uint64_t seeds = 0, requests = 0, rows = 0, reads = 0, crashes = 0, faults = 0, restarts = 0;
-  uint64_t flushes = 0, sidecars_damaged = 0, rolled_up = 0, times_settled = 0;
+  uint64_t flushes = 0, sidecars_damaged = 0, rolled_up = 0, times_settled = 0, scrubs = 0;
   uint64_t compactions = 0;
 };
 Counts counts;
@@ -73,6 +73,8 @@ class Simulation {
     if (random_.OneIn(4)) options.dedupe_memory_bytes_max = 0;  // no filter is loaded
     options.compaction_fan_in = random_.OneIn(8) ? 0 : static_cast<uint32_t>(2 + random_.Below(3));
     if (random_.OneIn(3)) options.compaction_rows_max = 20 + random_.Below(200);
+    if (random_.OneIn(2)) options.scrub_bytes_per_second = 20'000 + random_.Below(1'000'000);
+    options.scrub_interval_s = 1 + random_.Below(30);
     return options;
   }
 
@@ -150,8 +152,23 @@ class Simulation {
     if (machine_.crashed()) Restart();
   }
 
+  // A scrub beside everything else may find what was damaged on purpose, and calls that fail;
+  // nothing else is ever wrong.
+  void CheckScrub() {
+    const ScrubStatus scrub = machine_.db().GetStatus().scrub;
+    for (const ScrubFinding& finding : scrub.findings) {
+      const bool sibling = finding.file.ends_with(".idx") || finding.file.ends_with(".sum");
+      const bool damage = finding.offset.has_value() || finding.what.starts_with("is ");
+      if (damage && !(sibling && damaged_)) {
+        Note(fmt::format("scrub, false alarm: {}: {}", finding.file, finding.what));
+      }
+    }
+    counts.scrubs += scrub.passes;
+  }
+
   void Read() {
     if (!machine_.is_open()) return;
+    CheckScrub();
     faults_.Set(std::nullopt);  // what a read does on a failing disk: fault tests
     ++counts.reads;
     std::string wrong;
@@ -216,6 +233,7 @@ class Simulation {
 
   void ReopenInOrder() {
     if (!machine_.is_open()) return Restart();
+    CheckScrub();
     IgnoreError(machine_.Close(), "a poisoned log says so at its close");
     if (machine_.crashed()) return Restart();
     Start();
@@ -247,6 +265,7 @@ class Simulation {
     for (const std::string& name : *names) {
       if (!random_.OneIn(2)) continue;
       ++counts.sidecars_damaged;
+      damaged_ = true;
       Damage(JoinPath(kSegments, name),
              JoinPath(kSegments, (*names)[random_.Below(names->size())]));
     }
@@ -270,14 +289,16 @@ class Simulation {
     IgnoreError(fs.SyncDir(kSegments), "damaged on purpose");
   }
 
-  // Until the sidecars are rebuilt; the pauses between attempts are long.
+  // Until everything was scrubbed, and the sidecars are rebuilt; the pauses between attempts are
+  // long.
   void Settle() {
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < 100; ++i) {
       machine_.RunUntilIdle();
-      if (machine_.db().GetStatus().sidecars_unknown == 0) return;
+      const DbStatus status = machine_.db().GetStatus();
+      if (status.sidecars_unknown == 0 && status.scrub.passes > 0) return;
       machine_.clock().Advance(5'000'000);
     }
-    Note("a sidecar is not rebuilt on a whole disk");
+    Note("a sidecar is not rebuilt, or nothing is scrubbed, on a whole disk");
   }
 
   // A start may crash, or be refused by a failing disk; then the disk is mended.
@@ -316,6 +337,7 @@ class Simulation {
     if (wrong_.empty()) Resend();
     if (!wrong_.empty()) return;
     CheckSettledTimes();
+    CheckScrub();
     counts.flushes += machine_.db().GetStatus().segments;
     auto verified = machine_.db().Verify({});
     if (!verified.ok()) return Note("verify: " + verified.status().ToString());
@@ -341,6 +363,7 @@ class Simulation {
   FaultFs faults_;
   ReferenceModel model_;
   uint64_t next_id_ = 0;
+  bool damaged_ = false;            // a sidecar or a rollup, at some time
   std::map<int64_t, Lsn> settled_;  // times that were said to have this LSN
   std::string wrong_;
 };
@@ -364,14 +387,15 @@ TEST(SimulationTest, RandomLivesKeepEveryPromise) {
   ReportTried(
       fmt::format("simulation seeds={} requests={} rows={} reads={} faults={} crashes={} starts={} "
                   "segments_at_the_end={} compactions={} sidecars_damaged={} rolled_up={} "
-                  "times_settled={}",
+                  "times_settled={} scrubs={}",
                   counts.seeds, counts.requests, counts.rows, counts.reads, counts.faults,
                   counts.crashes, counts.restarts, counts.flushes, counts.compactions,
-                  counts.sidecars_damaged, counts.rolled_up, counts.times_settled));
+                  counts.sidecars_damaged, counts.rolled_up, counts.times_settled, counts.scrubs));
   EXPECT_GT(counts.rows, 0u);
   EXPECT_GT(counts.rolled_up, 0u);
   EXPECT_GT(counts.compactions, counts.seeds / 10);
   EXPECT_GT(counts.times_settled, 0u);
+  EXPECT_GT(counts.scrubs, 0u);
 }
 
 TEST(SimulationTest, TheSameSeedIsTheSameLife) {

@@ -15,6 +15,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,6 +52,29 @@ struct CompactionProgress {
   uint64_t rows = 0;
   uint64_t rows_done = 0;  // in this phase
   std::string_view phase;  // rows, check, keys, check_keys, sums, names, manifest
+};
+
+// Damage that a scrub found.
+struct ScrubFinding {
+  std::string file;
+  std::optional<uint64_t> offset;  // none: of the file as a whole
+  std::string what;
+  int64_t found_ms = 0;  // wall clock
+};
+
+// The reading of all files in the background. Counters since open.
+struct ScrubStatus {
+  uint64_t passes = 0;  // ended
+  uint64_t files = 0;
+  uint64_t bytes = 0;
+  uint64_t faults = 0;
+  uint64_t last_pass_faults = 0;
+  int64_t last_pass_ended_ms = 0;  // wall clock; 0: none has
+  bool running = false;            // a pass is
+  std::string file;                // that it is at
+  uint64_t pass_bytes = 0;         // of this pass, or of the last one
+  uint64_t pass_bytes_expected = 0;
+  std::vector<ScrubFinding> findings;  // the last 16, oldest first
 };
 
 struct DbStatus {
@@ -110,6 +134,7 @@ struct DbStatus {
   Status compaction;  // ok, or why the last attempt failed
   std::vector<CompactionProgress>
       compacting;  // a small merge interrupts a large one: the last goes on
+  ScrubStatus scrub;
   uint64_t cache_bytes = 0;
   uint64_t probe_pages = 0;  // requests that needed sidecar pages
   uint64_t probe_again = 0;  // requests sent back to probe
@@ -190,6 +215,15 @@ class Db {
   // and with the sidecars (every row is hashed again). `progress` (may be empty) gets rows done and
   // rows in all.
   Result<VerifyReport> Verify(const std::function<void(uint64_t, uint64_t)>& progress) const;
+
+  // Has the background read every file of the database again at once: at the usual rate, told by
+  // GetStatus().scrub. kFailedPrecondition `scrub_off` where scrub_bytes_per_second is 0.
+  Status StartScrub();
+  // Reads every file of the database in the caller's thread, as fast as it goes. What is wrong is
+  // told, and dealt with as in the background: damaged sidecars and rollups are rebuilt, damaged
+  // segments are marked. `progress` (may be empty) gets bytes done and bytes expected. Faults of
+  // this reading are among its result's, not among GetStatus's.
+  Result<ScrubStatus> Scrub(const std::function<void(uint64_t, uint64_t)>& progress);
 
   // Finishes what is queued, flushes what it can (flush_on_close_ms_max), releases the directory.
   // Idempotent.

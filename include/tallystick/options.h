@@ -65,7 +65,11 @@ struct OpenOptions {
   uint32_t flush_on_close_ms_max = 3'000;  // Close flushes what it can in this time. 0 = nothing
 
   uint64_t background_bytes_per_second = 200'000'000;  // of flush and rebuild; 0 = no limit
-  uint64_t cache_bytes_max = 256ull << 20;             // of verified segment blocks
+  // Every file is read again and verified, from right after the start on, every so often and at
+  // this rate. 0 = never.
+  uint64_t scrub_bytes_per_second = 10'000'000;
+  uint64_t scrub_interval_s = 7 * 24 * 3600;      // from pass to pass; 1..1,000,000,000
+  uint64_t cache_bytes_max = 256ull << 20;        // of verified segment blocks
   uint64_t dedupe_memory_bytes_max = 4ull << 30;  // of sidecar filters; the rest is read from disk
 
   // Compaction: adjacent segments of like size are merged, this many at a time, up to a size. 0 =

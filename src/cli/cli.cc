@@ -52,6 +52,7 @@ int RunCli(int argc, const char* const* argv) {
   AddVerify(app, &action);
   AddSidecar(app, &action);
   AddCompact(app, &action);
+  AddScrub(app, &action);
   for (CLI::App* command : app.get_subcommands({})) {
     command->allow_config_extras(CLI::config_extras_mode::error);
   }

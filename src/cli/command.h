@@ -31,6 +31,7 @@ void AddInspect(CLI::App& app, Action* action);
 void AddVerify(CLI::App& app, Action* action);
 void AddSidecar(CLI::App& app, Action* action);
 void AddCompact(CLI::App& app, Action* action);
+void AddScrub(CLI::App& app, Action* action);
 
 // --url and --data, one of which is needed.
 struct Place {

@@ -116,6 +116,10 @@ void AddDatabaseOptions(CLI::App& command, ServeOptions* options) {
   number("--background-bytes-per-second", open.background_bytes_per_second,
          "Rate of flush and rebuild; 0: no limit")
       ->transform(size);
+  number("--scrub-bytes-per-second", open.scrub_bytes_per_second,
+         "Rate at which all files are read again and verified; 0: never")
+      ->transform(size);
+  number("--scrub-interval-s", open.scrub_interval_s, "From one such pass to the next");
   number("--cache-bytes-max", open.cache_bytes_max, "Memory of segment blocks")->transform(size);
   number("--dedupe-memory-bytes-max", open.dedupe_memory_bytes_max,
          "Memory of sidecar filters; the rest is read from disk")

@@ -1,15 +1,18 @@
-// CheckSidecar: one pass over the pages in key order. Since the filter's blocks and the directory
+// One pass over the pages in key order. Since the filter's blocks and the directory
 // are in the same order, both are compared along the way with what the keys make of them, in
 // constant memory but for one bit a row.
+#include "dedupe/sidecar_check.h"
+
 #define XXH_INLINE_ALL
 #include <fmt/format.h>
 #include <xxhash.h>
 
 #include <algorithm>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/result.h"
-#include "dedupe/sidecar_cursor.h"
 #include "dedupe/sidecar_file.h"
 #include "dedupe/sidecar_filter.h"
 #include "dedupe/sidecar_reader.h"
@@ -18,7 +21,7 @@ namespace tallystick {
 namespace {
 
 constexpr uint64_t kPieceBlocks = 8192;
-constexpr uint64_t kProgressEntries = 65'536;
+constexpr uint64_t kPagesAtOnce = 64;
 
 // The filter that the keys make, held block by block against the one in the file.
 class FilterCheck {
@@ -117,19 +120,60 @@ Status CheckPadding(const SidecarFile& file) {
 
 }  // namespace
 
-Status CheckSidecar(const SidecarReader& reader, const std::function<Status(uint64_t)>& progress) {
-  const SidecarFile& file = reader.file();
-  TALLY_RETURN_IF_ERROR(file.CheckHeader());
-  TALLY_RETURN_IF_ERROR(CheckPadding(file));
-  TALLY_ASSIGN_OR_RETURN(const auto directory, file.ReadDirectory());
-  EntryCheck check(file, directory);
-  SidecarCursor cursor(reader);
-  for (uint64_t entries = 0;; ++entries) {
-    if (progress && entries % kProgressEntries == 0) TALLY_RETURN_IF_ERROR(progress(entries));
-    TALLY_RETURN_IF_ERROR(cursor.Next());
-    if (cursor.done()) return check.Finish();
-    TALLY_RETURN_IF_ERROR(check.Add(cursor.entry()));
+struct SidecarChecker::Impl {
+  Impl(const SidecarFile& sidecar_file, OnEntry on_entry)
+      : file(sidecar_file), entry(std::move(on_entry)) {}
+
+  Status Begin() {
+    TALLY_RETURN_IF_ERROR(file.CheckHeader());
+    TALLY_RETURN_IF_ERROR(CheckPadding(file));
+    TALLY_ASSIGN_OR_RETURN(directory, file.ReadDirectory());
+    check.emplace(file, directory);
+    return Status::Ok();
   }
+  Status CheckPages(uint64_t count) {
+    buffer.resize(count * kSidecarPageBytes);
+    TALLY_RETURN_IF_ERROR(file.ReadPages(page, buffer));
+    for (const uint64_t first = page; page < first + count; ++page) {
+      const ByteSpan bytes =
+          ByteSpan(buffer).subspan((page - first) * kSidecarPageBytes, kSidecarPageBytes);
+      for (uint64_t i = 0; i < file.layout().EntriesOfPage(page); ++i) {
+        const SidecarEntry loaded = LoadSidecarEntry(SidecarEntryAt(bytes, i));
+        TALLY_RETURN_IF_ERROR(check->Add(loaded));
+        if (entry) entry(loaded);
+      }
+    }
+    return Status::Ok();
+  }
+
+  const SidecarFile& file;
+  const OnEntry entry;
+  std::vector<uint64_t> directory;
+  std::optional<EntryCheck> check;  // once the directory is read
+  uint64_t page = 0;                // the next one
+  Bytes buffer;
+};
+
+SidecarChecker::SidecarChecker(const SidecarReader& reader, OnEntry on_entry)
+    : impl_(std::make_unique<Impl>(reader.file(), std::move(on_entry))) {}
+SidecarChecker::~SidecarChecker() = default;
+
+Result<bool> SidecarChecker::Step(uint64_t pages) {
+  if (!impl_->check.has_value()) TALLY_RETURN_IF_ERROR(impl_->Begin());
+  const uint64_t left = impl_->file.layout().pages - impl_->page;
+  TALLY_RETURN_IF_ERROR(impl_->CheckPages(std::min(pages, left)));
+  if (impl_->page < impl_->file.layout().pages) return true;
+  TALLY_RETURN_IF_ERROR(impl_->check->Finish());
+  return false;
+}
+
+Status CheckSidecar(const SidecarReader& reader) {
+  SidecarChecker checker(reader, {});
+  bool more = true;
+  while (more) {
+    TALLY_ASSIGN_OR_RETURN(more, checker.Step(kPagesAtOnce));
+  }
+  return Status::Ok();
 }
 
 }  // namespace tallystick

@@ -65,8 +65,7 @@ class SidecarReader {
   Status ForEach(const std::function<void(const SidecarEntry&)>& entry) const;
 
  private:
-  friend Status CheckSidecar(const SidecarReader& reader,
-                             const std::function<Status(uint64_t)>& progress);
+  friend class SidecarChecker;
   friend class SidecarCursor;
   const SidecarFile& file() const;
 
@@ -76,10 +75,8 @@ class SidecarReader {
 };
 
 // Verifies all of the file: every page, entries = rows, keys ascending and distinct, every row
-// number once, every key through the filter and the directory. `progress` (may be empty) is called
-// now and then with the entries done so far; what it says other than ok ends the check with that.
-Status CheckSidecar(const SidecarReader& reader,
-                    const std::function<Status(uint64_t)>& progress = {});
+// number once, every key through the filter and the directory.
+Status CheckSidecar(const SidecarReader& reader);
 
 std::string SidecarFileName(FileNumber number);  // "000123.idx"
 

@@ -57,6 +57,7 @@ Committer::Committer(Env& env, const OpenOptions& options, LogKeeper& keeper,
       mark_due_(start.last_frame_is_data),
       dropped_lsn_(start.flushed_lsn.value),
       key_tables_(static_cast<uint32_t>(sealed_.size())),
+      next_frame_(start.position.next_frame.value),
       visible_lsn_(start.position.next_lsn.value - 1 - start.last_frame_rows),
       newest_commit_us_(start.last_commit_time_us) {
   position_.commit_time_after_us = start.last_commit_time_us;
@@ -555,6 +556,7 @@ Status Committer::WriteFrame(FrameType type, uint32_t rows, int64_t at_least_us)
     if (oldest_row_us_ == 0) oldest_row_us_ = env_.clock().MonotonicMicros();
   }
   ++position_.next_frame.value;
+  next_frame_.store(position_.next_frame.value, std::memory_order_release);
   position_.next_lsn.value += rows;
   position_.commit_time_after_us = header.commit_time_us;
   manifests_.NoteCommitTime(header.commit_time_us);

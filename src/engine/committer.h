@@ -92,6 +92,8 @@ class Committer {
   void Finish();
   void SealActive();
 
+  // All frames below this one are durable in listed files, as soon as there is a log.
+  FrameNumber next_frame() const { return {next_frame_.load(std::memory_order_acquire)}; }
   Lsn visible() const { return {visible_lsn_.load(std::memory_order_acquire)}; }
   int64_t newest_commit_us() const { return newest_commit_us_.load(std::memory_order_acquire); }
   bool poisoned() const;
@@ -174,6 +176,7 @@ class Committer {
 
   std::atomic<uint64_t> dropped_lsn_;
   std::atomic<uint32_t> key_tables_;
+  std::atomic<uint64_t> next_frame_;  // position_'s
   std::atomic<uint64_t> visible_lsn_;
   std::atomic<bool> has_log_ = false;
   std::atomic<int64_t> newest_commit_us_;

@@ -16,7 +16,9 @@
 #include "base/check.h"
 #include "base/mutant.h"
 #include "base/result.h"
+#include "dedupe/sidecar_check.h"
 #include "model/identity.h"
+#include "segment/segment_check.h"
 
 namespace tallystick {
 namespace {
@@ -25,6 +27,7 @@ constexpr int64_t kPauseMinMicros = 1'000'000;
 constexpr int64_t kPauseMaxMicros = 60'000'000;
 constexpr uint32_t kSliceGroups = 16;     // row groups of a step
 constexpr uint64_t kSliceKeys = 131'072;  // of a step
+constexpr uint64_t kSlicePages = 1024;    // of a step
 constexpr uint64_t kSampleKeys = 16;
 // A merge interrupts one that is this many times as large.
 constexpr uint64_t kInterruptFactor = 4;
@@ -42,8 +45,11 @@ struct Compactor::Job {
   WrittenSegment written;
   ListedSegment listed;
   std::shared_ptr<LiveSegment> segment;  // from kCheck on, with its siblings as they are made
+  std::unique_ptr<SegmentChecker> row_checker;
   std::vector<std::shared_ptr<SidecarReader>> input_sidecars;
   std::unique_ptr<SidecarMerger> key_merger;
+  std::unique_ptr<SidecarReader> sidecar;  // while it is checked
+  std::unique_ptr<SidecarChecker> key_checker;
   uint64_t keys_done = 0;
   std::vector<SidecarEntry> samples;  // of the merged keys
   uint64_t rows_done = 0;             // of the current phase
@@ -179,21 +185,25 @@ Status Compactor::MergeRows(Job& job) {
 
 // What was written must read back as the inputs' rows: each LSN once, as many, with the same sum.
 Status Compactor::CheckRows(Job& job) {
-  const std::string path = Path(SegmentFileName(job.number));
-  TALLY_ASSIGN_OR_RETURN(
-      auto rows, SegmentReader::Open(
-                     env_.fs(), path,
-                     {identity_.database_id, job.number, job.written.footer_checksum}, cache_));
+  if (job.segment == nullptr) {
+    TALLY_ASSIGN_OR_RETURN(
+        auto rows, SegmentReader::Open(
+                       env_.fs(), Path(SegmentFileName(job.number)),
+                       {identity_.database_id, job.number, job.written.footer_checksum}, cache_));
+    job.segment = std::make_shared<LiveSegment>(job.listed, std::move(rows));
+    job.row_checker = std::make_unique<SegmentChecker>(job.segment->rows());
+  }
   if (!TALLY_MUTANT("compaction_check_skipped")) {
-    TALLY_ASSIGN_OR_RETURN(const SegmentTotals totals, CheckSegment(*rows, [&](uint64_t done) {
-                             job.rows_done = done;
-                             return Stopped();
-                           }));
+    TALLY_ASSIGN_OR_RETURN(const bool more, job.row_checker->Step(kSliceGroups));
+    const SegmentTotals& totals = job.row_checker->totals();
+    job.rows_done = totals.rows;
+    if (more) return Status::Ok();
     if (totals != job.written.totals || totals.rows != job.rows) {
-      return Status::Corruption(path + ": its rows do not add up to those that were merged");
+      return Status::Corruption(job.segment->rows().path() +
+                                ": its rows do not add up to those that were merged");
     }
   }
-  job.segment = std::make_shared<LiveSegment>(job.listed, std::move(rows));
+  job.row_checker.reset();
   job.phase = Phase::kKeys;
   job.rows_done = 0;
   return Status::Ok();
@@ -240,19 +250,22 @@ Status Compactor::MergeKeys(Job& job) {
 }
 
 Status Compactor::CheckKeys(Job& job) {
-  TALLY_ASSIGN_OR_RETURN(
-      auto sidecar,
-      SidecarReader::Open(env_.fs(), Path(SidecarFileName(job.number)), job.segment->binding()));
-  job.bytes += sidecar->bytes();
-  TALLY_RETURN_IF_ERROR(CheckSidecar(*sidecar, [&](uint64_t done) {
-    job.rows_done = done;
-    return Stopped();
-  }));
-  TALLY_RETURN_IF_ERROR(CheckSamples(job));
-  if (FilterFits(*versions_.Current(), sidecar->filter_bytes(), options_)) {
-    IgnoreError(sidecar->LoadFilter(nullptr), "the sidecar keeper tries again, and reports");
+  if (job.sidecar == nullptr) {
+    TALLY_ASSIGN_OR_RETURN(
+        job.sidecar,
+        SidecarReader::Open(env_.fs(), Path(SidecarFileName(job.number)), job.segment->binding()));
+    job.bytes += job.sidecar->bytes();
+    job.key_checker = std::make_unique<SidecarChecker>(
+        *job.sidecar, [&job](const SidecarEntry&) { ++job.rows_done; });
   }
-  job.segment->InstallSidecar(std::move(sidecar));
+  TALLY_ASSIGN_OR_RETURN(const bool more, job.key_checker->Step(kSlicePages));
+  if (more) return Status::Ok();
+  job.key_checker.reset();
+  TALLY_RETURN_IF_ERROR(CheckSamples(job));
+  if (FilterFits(*versions_.Current(), job.sidecar->filter_bytes(), options_)) {
+    IgnoreError(job.sidecar->LoadFilter(nullptr), "the sidecar keeper tries again, and reports");
+  }
+  job.segment->InstallSidecar(std::move(job.sidecar));
   job.sidecar_failed = false;
   job.phase = Phase::kSums;
   job.rows_done = 0;

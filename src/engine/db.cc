@@ -1,5 +1,5 @@
-// Db::Impl: an engine of six kinds of step (committer, log keeper, probers, flusher, sidecar
-// keeper, compactor) over one directory, and the views that reads are answered from.
+// Db::Impl: an engine of seven kinds of step (committer, log keeper, probers, flusher, sidecar
+// keeper, compactor, scrubber) over one directory, and the views that reads are answered from.
 //
 // Invariants:
 //  1. A memtable is in the version before any of its rows becomes visible, and its rows leave it
@@ -28,6 +28,7 @@
 #include "engine/prober.h"
 #include "engine/recovery.h"
 #include "engine/replay.h"
+#include "engine/scrubber.h"
 #include "engine/sidecar_keeper.h"
 #include "engine/version_store.h"
 #include "env/env.h"
@@ -107,11 +108,13 @@ class Db::Impl {
   std::unique_ptr<Flusher> flusher_;
   std::unique_ptr<SidecarKeeper> sidecars_;
   std::unique_ptr<Compactor> compactor_;
+  std::unique_ptr<Scrubber> scrubber_;
   bool running_ = false;
 
   Status Ready() const;
   void Ingest(Batch batch, const IngestOptions& options, IngestDone done, bool may_block);
   void CompactAsync(std::function<void(Status)> done);
+  Result<ScrubStatus> Scrub(const std::function<void(uint64_t, uint64_t)>& progress);
 
  private:
   // A component's step on the executor. It may be woken before it is added: its first step looks at
@@ -138,6 +141,7 @@ class Db::Impl {
   static constexpr size_t kProberTasks = 2;  // page reads in flight beyond those of one batch
 
   Status LockDirectory();
+  ScrubSources WhatToScrub();
   Result<ReplayResult> Replay(const RecoveryPlan& plan);
   void MakeComponents(RecoveryPlan plan, ReplayResult replay);
   Status MemoryBudget() const;
@@ -156,6 +160,7 @@ class Db::Impl {
   Task flusher_task_;
   Task sidecar_task_;
   Task compactor_task_;
+  Task scrub_task_;
 };
 
 Status Db::Impl::LockDirectory() {
@@ -226,6 +231,7 @@ Status Db::Impl::Open() {
       [this](const LiveSegment& segment, const SidecarReader* sidecar, const Status& status) {
         sidecars_->ReportBad(segment, sidecar, status);
       });
+  scrubber_ = std::make_unique<Scrubber>(WhatToScrub());
   recovery_.recovery_ms = static_cast<uint64_t>((env_.clock().MonotonicMicros() - start_us) / 1000);
   Log(LogLevel::kInfo,
       fmt::format("opened {} at LSN {}: {} segments, sidecars {} hit, {} missing, {} corrupt, {} "
@@ -273,6 +279,18 @@ void Db::Impl::MakeComponents(RecoveryPlan plan, ReplayResult replay) {
                                               cache_, governor_);
   compactor_ = std::make_unique<Compactor>(env_, layout_, options_, identity_, *manifests_,
                                            *versions_, cache_, governor_);
+}
+
+ScrubSources Db::Impl::WhatToScrub() {
+  return {.env = env_,
+          .layout = layout_,
+          .options = options_,
+          .identity = identity_,
+          .manifests = *manifests_,
+          .versions = *versions_,
+          .log = *keeper_,
+          .sidecars = *sidecars_,
+          .next_frame = [this] { return committer_->next_frame(); }};
 }
 
 // Whether there may be another memtable.
@@ -329,6 +347,7 @@ void Db::Impl::Start() {
              sidecars_->ReportBad(segment, sidecar, status);
            }});
   compactor_->trash()->SetOnAdded([this] { compactor_task_.Wake(); });
+  scrubber_->SetWake([this] { scrub_task_.Wake(); });
   running_ = true;
   Executor& executor = env_.executor();
   using Priority = Executor::Priority;
@@ -343,6 +362,7 @@ void Db::Impl::Start() {
                     [this] { return sidecars_->Step(); });
   compactor_task_.Add(executor, "compactor", Priority::kIdle,
                       [this] { return compactor_->Step(); });
+  scrub_task_.Add(executor, "scrubber", Priority::kIdle, [this] { return scrubber_->Step(); });
 }
 
 View Db::Impl::TakeView() const {
@@ -409,6 +429,25 @@ void Db::Impl::Ingest(Batch batch, const IngestOptions& options, IngestDone done
   prober_->Start({std::move(batch), std::move(done), options, {}}, may_block);
 }
 
+Result<ScrubStatus> Db::Impl::Scrub(const std::function<void(uint64_t, uint64_t)>& progress) {
+  ScrubStatus result;
+  ScrubPass pass(WhatToScrub(), [&result](const ScrubFinding& finding) {
+    ++result.faults;
+    result.findings.push_back(finding);
+  });
+  auto outcome = ScrubPass::Outcome::kAgain;
+  while (outcome == ScrubPass::Outcome::kAgain) {
+    outcome = pass.Step();
+    if (progress) progress(pass.bytes(), pass.bytes_expected());
+  }
+  if (outcome == ScrubPass::Outcome::kNoLogYet) return keeper_->SpareStatus();
+  result.passes = 1;
+  result.files = pass.files();
+  result.bytes = pass.bytes();
+  result.last_pass_faults = result.faults;
+  return result;
+}
+
 DbStatus Db::Impl::GetStatus() const {
   DbStatus status = recovery_;
   status.database_id = identity_.database_id.ToHex();
@@ -452,6 +491,7 @@ DbStatus Db::Impl::GetStatus() const {
   status.sidecars_rebuilt = sidecars.rebuilt;
   status.rollups_corrupt += sidecars.rollups_corrupt;
   status.rollups_rebuilt = sidecars.rollups_rebuilt;
+  status.scrub = scrubber_->Read();
   const Flusher::Readings flush = flusher_->Read();
   status.flushes = flush.flushes;
   status.flush_bytes_written = flush.bytes_written;
@@ -514,7 +554,7 @@ Status Db::Impl::Close() {
   compactor_->Stop();
   governor_.Release();
   for (Task* task : {&prober_tasks_[0], &prober_tasks_[1], &committer_task_, &keeper_task_,
-                     &flusher_task_, &sidecar_task_, &compactor_task_}) {
+                     &flusher_task_, &sidecar_task_, &compactor_task_, &scrub_task_}) {
     task->Remove();
   }
   // What was admitted is finished here, in one thread.
@@ -636,6 +676,12 @@ Status Db::Compact(const std::function<void(const DbStatus&)>& progress) {
 
 Result<VerifyReport> Db::Verify(const std::function<void(uint64_t, uint64_t)>& progress) const {
   return tallystick::Verify(impl_->TakeView(), progress);
+}
+
+Status Db::StartScrub() { return impl_->scrubber_->Ask(); }
+
+Result<ScrubStatus> Db::Scrub(const std::function<void(uint64_t, uint64_t)>& progress) {
+  return impl_->Scrub(progress);
 }
 
 Lsn Db::VisibleLsn() const { return impl_->committer_->visible(); }

@@ -359,6 +359,13 @@ void LogKeeper::Free(const std::vector<FileNumber>& dropped) {
   Wake();
 }
 
+Manifest LogKeeper::LiveFiles() const {
+  Manifest manifest = manifests_.Newest();
+  MutexLock lock(mutex_);
+  ApplyEnds(manifest);
+  return manifest;
+}
+
 void LogKeeper::RemoveFile(FileNumber number) {
   const std::string path = JoinPath(layout_.wal_dir, WalFileName(number));
   IgnoreError(env_.fs().Remove(path), "an orphan that the next start removes");

@@ -69,6 +69,9 @@ class LogKeeper {
   // Deletes the free files. For closing, when Step does not run any more.
   void DeleteFree();
 
+  // The files that count now, with the ends of those that get no more frames.
+  Manifest LiveFiles() const;
+
   // ok: a spare is offered or being prepared. Else why none can be had now: kNoSpace, kUnavailable
   // `memory_full` or `log_unavailable`. It is tried again in the background.
   Status SpareStatus() const;

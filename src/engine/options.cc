@@ -32,6 +32,8 @@ Status OpenOptions::Validate() const {
   check(key_tables_max >= memtables_max && key_tables_max <= 1000,
         fmt::format("key_tables_max is {}, must be {} (memtables_max) ..1000", key_tables_max,
                     memtables_max));
+  check(scrub_interval_s >= 1 && scrub_interval_s <= 1'000'000'000,
+        fmt::format("scrub_interval_s is {}, must be 1..1000000000", scrub_interval_s));
   check(segment_group_rows >= 1 && segment_group_rows <= 65'536,
         fmt::format("segment_group_rows is {}, must be 1..65536", segment_group_rows));
   check(

@@ -1,7 +1,7 @@
 // Invariants:
 //  1. A sidecar is installed only after it was checked whole against its binding, or opened at the
-//     start with a footer that verifies (then its pages are verified as they are read, and by
-//     Scrub).
+//     start with a footer that verifies (then its pages are verified as they are read, and by the
+//     scrubber).
 //  2. A sidecar that failed once is never used again; its place is unknown until it is rebuilt. The
 //     same is true of a rollup.
 #include "engine/sidecar_keeper.h"
@@ -133,20 +133,6 @@ StepResult SidecarKeeper::Step() {
     if (now >= rollup_retry_at_us_) return RebuildRollup(*segment);
     due = due == 0 ? rollup_retry_at_us_ : std::min(due, rollup_retry_at_us_);
   }
-  for (const auto& segment : version->segments) {
-    const auto sidecar = segment->sidecar();
-    if (sidecar == nullptr || scrubbed_.contains(segment->listed().number.value)) continue;
-    if (now >= scrub_at_us_) return Scrub(*segment, sidecar);
-    due = due == 0 ? scrub_at_us_ : std::min(due, scrub_at_us_);
-    break;
-  }
-  for (const auto& segment : version->segments) {
-    const auto rollup = segment->rollup();
-    if (rollup == nullptr || scrubbed_rollups_.contains(segment->listed().number.value)) continue;
-    if (now >= scrub_at_us_) return ScrubRollup(*segment, rollup);
-    due = due == 0 ? scrub_at_us_ : std::min(due, scrub_at_us_);
-    break;
-  }
   return due == 0 ? StepResult::Wait() : StepResult::WaitUntil(due);
 }
 
@@ -158,7 +144,6 @@ StepResult SidecarKeeper::Rebuild(const LiveSegment& segment) {
     retry_at_us_ = env_.clock().MonotonicMicros() + kRetryMicros;
     return StepResult::Again();
   }
-  scrubbed_.insert(segment.listed().number.value);  // it was checked just now
   segment.InstallSidecar(*std::move(sidecar));
   versions_.SidecarsChanged();
   {
@@ -187,7 +172,6 @@ StepResult SidecarKeeper::RebuildRollup(const LiveSegment& segment) {
     rollup_retry_at_us_ = env_.clock().MonotonicMicros() + kRetryMicros;
     return StepResult::Again();
   }
-  scrubbed_rollups_.insert(number.value);  // it was checked just now
   segment.InstallRollup(*std::move(rollup));
   {
     MutexLock lock(mutex_);
@@ -204,35 +188,6 @@ StepResult SidecarKeeper::LoadFilter(const LiveSegment& segment, SidecarReader& 
     ReportBad(segment, &sidecar, status);
   }
   return StepResult::Again();
-}
-
-StepResult SidecarKeeper::Scrub(const LiveSegment& segment,
-                                const std::shared_ptr<SidecarReader>& sidecar) {
-  scrubbed_.insert(segment.listed().number.value);
-  if (Status status = CheckSidecar(*sidecar); !status.ok()) {
-    ReportBad(segment, sidecar.get(), status);
-    return StepResult::Again();
-  }
-  PauseScrub(sidecar->bytes());
-  return StepResult::Again();
-}
-
-StepResult SidecarKeeper::ScrubRollup(const LiveSegment& segment,
-                                      const std::shared_ptr<RollupReader>& rollup) {
-  scrubbed_rollups_.insert(segment.listed().number.value);
-  if (Status status = ReadRollup(*rollup).status(); !status.ok()) {
-    if (segment.RemoveRollup(rollup.get())) ReportBadRollup(status);
-    return StepResult::Again();
-  }
-  PauseScrub(rollup->bytes());
-  return StepResult::Again();
-}
-
-// As much time again as writing that much would have been given.
-void SidecarKeeper::PauseScrub(uint64_t bytes) {
-  const uint64_t rate = options_.background_bytes_per_second;
-  const uint64_t pause_us = rate == 0 ? 0 : bytes * 1'000'000 / rate;
-  scrub_at_us_ = env_.clock().MonotonicMicros() + static_cast<int64_t>(pause_us);
 }
 
 SidecarKeeper::Readings SidecarKeeper::Read() const {

@@ -1,6 +1,6 @@
 // SidecarKeeper: sees to it that every segment has a sidecar and a rollup that can be believed:
-// rebuilds what is missing or damaged, loads filters within their budget, and verifies all
-// of them once after the start.
+// rebuilds what is missing or damaged, and loads filters within their budget. Who reads one and
+// finds it damaged (a probe, a query, the scrubber) reports it here.
 //
 // Thread rule: Step by the executor, never twice at once; the rest from any thread.
 #pragma once
@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <set>
 #include <vector>
 
 #include "base/mutex.h"
@@ -79,9 +78,6 @@ class SidecarKeeper {
   StepResult Rebuild(const LiveSegment& segment);
   StepResult RebuildRollup(const LiveSegment& segment);
   StepResult LoadFilter(const LiveSegment& segment, SidecarReader& sidecar);
-  StepResult Scrub(const LiveSegment& segment, const std::shared_ptr<SidecarReader>& sidecar);
-  StepResult ScrubRollup(const LiveSegment& segment, const std::shared_ptr<RollupReader>& rollup);
-  void PauseScrub(uint64_t bytes);
   void Log(LogLevel level, const std::string& text) const {
     if (options_.log) options_.log(level, text);
   }
@@ -99,9 +95,6 @@ class SidecarKeeper {
   // Owned by the step.
   int64_t retry_at_us_ = 0;  // a rebuild that failed waits until then
   int64_t rollup_retry_at_us_ = 0;
-  int64_t scrub_at_us_ = 0;
-  std::set<uint64_t> scrubbed_;  // segment numbers
-  std::set<uint64_t> scrubbed_rollups_;
 
   mutable Mutex mutex_;
   Readings readings_ GUARDED_BY(mutex_);

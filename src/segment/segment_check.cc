@@ -1,8 +1,10 @@
-// CheckSegment: reads the file from its first byte to its last and holds everything that is said
-// twice against each other. Invariants:
+// Reads the file from its first byte to its last and holds everything that is said twice against
+// each other. Invariants:
 //   1. Every byte is either in a block that was verified and decoded, or in the header or the tail,
 //      of which there is only one right form: blocks tile what is between them.
 //   2. Nothing is taken from the cache, and nothing is put there.
+#include "segment/segment_check.h"
+
 #include <utility>
 
 #include "base/result.h"
@@ -14,20 +16,26 @@
 namespace tallystick {
 namespace {
 
-class Checker {
- public:
-  explicit Checker(const SegmentFile& file) : file_(file), footer_(file.footer()) {}
+bool IsId(SegmentColumn column) {
+  return column == SegmentColumn::kAccountId || column == SegmentColumn::kProductId ||
+         column == SegmentColumn::kMeterId;
+}
 
-  Result<SegmentTotals> Run(const std::function<Status(uint64_t)>& progress);
+}  // namespace
 
- private:
+struct SegmentChecker::Impl {
+  explicit Impl(const SegmentFile& segment_file)
+      : file_(segment_file), footer_(segment_file.footer()) {}
+
   // The next block, which must be this one.
   Result<BlockCache::Block> Next(const BlockRef& ref);
+  Status Begin();
   Status LoadTables();
   Status LoadDirectory();
   Status CheckDictionaries() const;
   Status CheckCommitTimes() const;
-  Status CheckGroups(const std::function<Status(uint64_t)>& progress, GroupChecker* rows);
+  Status CheckGroup();
+  Status End();
 
   const SegmentFile& file_;
   const SegmentFooter& footer_;
@@ -36,9 +44,11 @@ class Checker {
   uint64_t content_checksum_ = 0;    // of the row groups' blocks
   CheckedTables tables_;
   std::vector<BlockCache::Block> directory_;
+  std::optional<GroupChecker> rows_;  // once the tables are loaded
+  uint32_t group_ = 0;                // the next one
 };
 
-Result<BlockCache::Block> Checker::Next(const BlockRef& ref) {
+Result<BlockCache::Block> SegmentChecker::Impl::Next(const BlockRef& ref) {
   if (ref.offset != at_) return file_.Fault(at_, "there are bytes that belong to no block");
   at_ += ref.bytes;
   TALLY_ASSIGN_OR_RETURN(Bytes raw, file_.ReadRaw(ref.offset, ref.bytes));
@@ -48,7 +58,7 @@ Result<BlockCache::Block> Checker::Next(const BlockRef& ref) {
 }
 
 // They stand behind the row groups, but rows are checked against them.
-Status Checker::LoadTables() {
+Status SegmentChecker::Impl::LoadTables() {
   at_ = footer_.dictionaries[0].offset;
   for (size_t i = 0; i < kDictionaryCount; ++i) {
     if (i == kDimensionDictionary && footer_.dimensions_by_key) continue;
@@ -71,7 +81,7 @@ Status Checker::LoadTables() {
   return LoadDirectory();
 }
 
-Status Checker::LoadDirectory() {
+Status SegmentChecker::Impl::LoadDirectory() {
   for (uint64_t page = 0; page * kGroupsPerPage < footer_.group_count(); ++page) {
     const BlockRef ref = footer_.DirectoryPage(page);
     TALLY_ASSIGN_OR_RETURN(directory_.emplace_back(), Next(ref));
@@ -82,12 +92,7 @@ Status Checker::LoadDirectory() {
   return Status::Ok();
 }
 
-bool IsId(SegmentColumn column) {
-  return column == SegmentColumn::kAccountId || column == SegmentColumn::kProductId ||
-         column == SegmentColumn::kMeterId;
-}
-
-Status Checker::CheckDictionaries() const {
+Status SegmentChecker::Impl::CheckDictionaries() const {
   for (size_t i = 0; i < kDictionaryCount; ++i) {
     const DictionaryView& view = tables_.dictionaries[i].view;
     bool good = view.IsWhole();
@@ -103,7 +108,7 @@ Status Checker::CheckDictionaries() const {
   return Status::Ok();
 }
 
-Status Checker::CheckCommitTimes() const {
+Status SegmentChecker::Impl::CheckCommitTimes() const {
   const SegmentInfo& info = file_.info();
   const CommitTimeTable& times = tables_.commit_times;
   bool good = times.Get(0).first_lsn <= info.first_lsn &&
@@ -116,52 +121,71 @@ Status Checker::CheckCommitTimes() const {
   return file_.Fault(footer_.commit_times.offset, "the commit times are not in order");
 }
 
-Status Checker::CheckGroups(const std::function<Status(uint64_t)>& progress, GroupChecker* rows) {
-  uint64_t at = kSegmentHeaderBytes;
-  for (uint32_t group = 0; group < footer_.group_count(); ++group) {
-    TALLY_ASSIGN_OR_RETURN(const GroupEntry entry,
-                           file_.GroupOfPage(*directory_[group / kGroupsPerPage], group));
-    if (entry.offset != at) return file_.Fault(at, "there are bytes that belong to no block");
-    TALLY_ASSIGN_OR_RETURN(const Bytes raw, file_.ReadRaw(at, entry.block_bytes()));
-    for (const ColumnEntry& column : entry.columns) {
-      if (column.block_bytes == 0) continue;
-      if (column.block_bytes < kBlockTrailerBytes) return file_.Fault(at, "a block is too short");
-      at += column.block_bytes;
-      const ByteSpan until = ByteSpan(raw).first(at - entry.offset);
-      content_checksum_ = ChainChecksum(content_checksum_, StoredBlockChecksum(until));
-    }
-    TALLY_RETURN_IF_ERROR(rows->Check(group, entry, raw));
-    if (progress) TALLY_RETURN_IF_ERROR(progress(rows->totals().rows));
+Status SegmentChecker::Impl::CheckGroup() {
+  TALLY_ASSIGN_OR_RETURN(const GroupEntry entry,
+                         file_.GroupOfPage(*directory_[group_ / kGroupsPerPage], group_));
+  if (entry.offset != at_) return file_.Fault(at_, "there are bytes that belong to no block");
+  TALLY_ASSIGN_OR_RETURN(const Bytes raw, file_.ReadRaw(at_, entry.block_bytes()));
+  for (const ColumnEntry& column : entry.columns) {
+    if (column.block_bytes == 0) continue;
+    if (column.block_bytes < kBlockTrailerBytes) return file_.Fault(at_, "a block is too short");
+    at_ += column.block_bytes;
+    const ByteSpan until = ByteSpan(raw).first(at_ - entry.offset);
+    content_checksum_ = ChainChecksum(content_checksum_, StoredBlockChecksum(until));
   }
-  if (at == footer_.dictionaries[0].offset) return Status::Ok();
-  return file_.Fault(at, "there are bytes that belong to no block");
+  return rows_->Check(group_++, entry, raw);
 }
 
-Result<SegmentTotals> Checker::Run(const std::function<Status(uint64_t)>& progress) {
+// Everything but the row groups.
+Status SegmentChecker::Impl::Begin() {
   TALLY_ASSIGN_OR_RETURN(const Bytes header, file_.ReadRaw(0, kSegmentHeaderBytes));
   const Status right = CheckSegmentHeader(header, file_.info().database_id, file_.info().number);
   if (!right.ok()) return file_.Fault(0, right.message());
   TALLY_RETURN_IF_ERROR(LoadTables());
   TALLY_RETURN_IF_ERROR(CheckDictionaries());
   TALLY_RETURN_IF_ERROR(CheckCommitTimes());
-  GroupChecker rows(file_, tables_);
-  TALLY_RETURN_IF_ERROR(CheckGroups(progress, &rows));
-  TALLY_RETURN_IF_ERROR(rows.Finish());
+  rows_.emplace(file_, tables_);
+  at_ = kSegmentHeaderBytes;
+  return Status::Ok();
+}
+
+Status SegmentChecker::Impl::End() {
+  if (at_ != footer_.dictionaries[0].offset) {
+    return file_.Fault(at_, "there are bytes that belong to no block");
+  }
+  TALLY_RETURN_IF_ERROR(rows_->Finish());
   for (const uint64_t checksum : checksums_) {
     content_checksum_ = ChainChecksum(content_checksum_, checksum);
   }
-  if (content_checksum_ != footer_.content_checksum) {
-    return file_.Fault(file_.info().bytes - kSegmentTailBytes,
-                       "the content is not that of the footer");
-  }
-  return rows.totals();
+  if (content_checksum_ == footer_.content_checksum) return Status::Ok();
+  return file_.Fault(file_.info().bytes - kSegmentTailBytes,
+                     "the content is not that of the footer");
 }
 
-}  // namespace
+SegmentChecker::SegmentChecker(const SegmentReader& reader)
+    : impl_(std::make_unique<Impl>(reader.file())) {}
+SegmentChecker::~SegmentChecker() = default;
+
+Result<bool> SegmentChecker::Step(uint32_t groups) {
+  if (!impl_->rows_.has_value()) TALLY_RETURN_IF_ERROR(impl_->Begin());
+  const uint32_t all = impl_->footer_.group_count();
+  for (; groups > 0 && impl_->group_ < all; --groups) TALLY_RETURN_IF_ERROR(impl_->CheckGroup());
+  if (impl_->group_ < all) return true;
+  TALLY_RETURN_IF_ERROR(impl_->End());
+  return false;
+}
+
+const SegmentTotals& SegmentChecker::totals() const { return impl_->rows_->totals(); }
 
 Result<SegmentTotals> CheckSegment(const SegmentReader& reader,
-                                   const std::function<Status(uint64_t)>& progress) {
-  return Checker(reader.file()).Run(progress);
+                                   const std::function<void(uint64_t)>& progress) {
+  SegmentChecker checker(reader);
+  bool more = true;
+  while (more) {
+    TALLY_ASSIGN_OR_RETURN(more, checker.Step(1));
+    if (progress) progress(checker.totals().rows);
+  }
+  return checker.totals();
 }
 
 }  // namespace tallystick

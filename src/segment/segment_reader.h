@@ -167,10 +167,9 @@ class SegmentCursor {
 // Reads the whole file: every checksum, every row, the order of the sort, every LSN of the range
 // exactly once, the account index, the zones, the quarantined list. What it found, or the first
 // fault. Used after every write, by verify, and by inspect. The cache is left alone. `progress`
-// (may be empty) is called after each row group with the rows done so far; what it says other than
-// ok ends the check with that.
+// (may be empty) is called after each row group with the rows done so far.
 Result<SegmentTotals> CheckSegment(const SegmentReader& reader,
-                                   const std::function<Status(uint64_t)>& progress);
+                                   const std::function<void(uint64_t)>& progress);
 
 std::string SegmentFileName(FileNumber number);  // "000123.seg"
 

@@ -104,6 +104,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void AnswerEarly(Answer answer);    // before any body was read
   void Dispatch();
   void DispatchIngest(uint64_t slot_id);
+  Answer StartScrub();
   Answer Immediate(Route route);
   // False, and the slot is filled, if the body cannot be expanded.
   bool ExpandBody(Slot& slot);

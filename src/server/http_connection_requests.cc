@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include <fmt/format.h>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -29,6 +30,14 @@ Answer PageAnswer() {
   return {.content_type = "text/html; charset=utf-8",
           .body = std::string(PageHtml()),
           .headers = std::string(kPagePolicy)};
+}
+
+bool IsLoopback(const boost::asio::ip::address& address) {
+  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
+    return boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, address.to_v6())
+        .is_loopback();
+  }
+  return address.is_loopback();
 }
 
 bool ReadsRows(Route route) {
@@ -175,11 +184,25 @@ Answer Connection::Immediate(Route route) {
       answer.content_type = "text/plain; version=0.0.4; charset=utf-8";
       return answer;
     }
+    case Route::kScrub:
+      return StartScrub();
     case Route::kPage:
       return PageAnswer();
     default:
       TALLY_CHECK(false);  // the rest is dispatched elsewhere
   }
+}
+
+// The body says nothing; that one is asked for keeps web pages of others from asking.
+Answer Connection::StartScrub() {
+  boost::system::error_code error;
+  const auto peer = socket_.remote_endpoint(error);
+  if (error || !IsLoopback(peer.address())) {
+    return Answer::Problem(
+        Status::InvalidArgument("not_loopback", "a scrub is asked for on the server's machine"));
+  }
+  const Status asked = core_.db.StartScrub();
+  return asked.ok() ? Answer::Json(R"({"started":true})") : Answer::Problem(asked);
 }
 
 void Connection::DispatchRead(uint64_t slot_id) {

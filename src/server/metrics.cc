@@ -70,6 +70,14 @@ void AddDatabase(const DbStatus& db, Families& families) {
   families.Gauge("tallystick_segment_bytes", "Bytes of segments' rows", db.segment_bytes);
   families.Gauge("tallystick_segments_damaged", "Segments with a block that does not verify",
                  db.segments_damaged);
+  families.Counter("tallystick_scrub_passes_total", "Readings of all files that have ended",
+                   db.scrub.passes);
+  families.Counter("tallystick_scrub_bytes_total", "Bytes read to see whether they are sound",
+                   db.scrub.bytes);
+  families.Counter("tallystick_scrub_faults_total", "Damage that these readings found",
+                   db.scrub.faults);
+  families.Gauge("tallystick_scrub_last_pass_faults", "Damage that the last of them found",
+                 db.scrub.last_pass_faults);
   families.Gauge("tallystick_cache_bytes", "Bytes of segment blocks in memory", db.cache_bytes);
   families.Counter("tallystick_flushes_total", "Memtables written to segments", db.flushes);
   families.Counter("tallystick_flush_failures_total", "Flushes that failed and were tried again",

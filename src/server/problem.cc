@@ -51,11 +51,13 @@ constexpr std::array kKinds = std::to_array<ProblemKind>({
     {"missing_parameter", 400, "A required query parameter is missing"},
     {"no_space", 503, "The storage is full"},
     {"not_found", 404, "No such path"},
+    {"not_loopback", 403, "Only for clients on the same machine"},
     {"queries_full", 503, "Too many reads are waiting"},
     {"query_timeout", 503, "The read took too long"},
     {"query_too_large", 503, "The read needs too much memory"},
     {"queue_full", 503, "The commit queue is full"},
     {"request_timeout", 408, "The request came too slowly"},
+    {"scrub_off", 409, "Scrubbing is switched off"},
     {"too_many_connections", 503, "Too many connections"},
     {"unavailable", 503, "Not possible right now"},
     {"unsupported_encoding", 415, "Only gzip and zstd bodies are read"},
@@ -97,6 +99,8 @@ std::string_view HttpReason(int http_status) {
       return "OK";
     case 400:
       return "Bad Request";
+    case 403:
+      return "Forbidden";
     case 404:
       return "Not Found";
     case 405:

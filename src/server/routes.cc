@@ -27,6 +27,7 @@ constexpr auto kPatterns = std::to_array<Pattern>({
     {Route::kHealth, "/health"},
     {Route::kReady, "/ready"},
     {Route::kStatus, "/v1/status"},
+    {Route::kScrub, "/v1/admin/scrub"},
     {Route::kMetrics, "/metrics"},
     {Route::kPage, "/"},
 });
@@ -65,7 +66,9 @@ RouteMatch MatchRoute(std::span<const std::string> segments) {
   return {};
 }
 
-bool TakesBody(Route route) { return route == Route::kIngest || route == Route::kQueryJson; }
+bool TakesBody(Route route) {
+  return route == Route::kIngest || route == Route::kQueryJson || route == Route::kScrub;
+}
 
 std::string_view AllowedMethods(Route route) { return TakesBody(route) ? "POST" : "GET, HEAD"; }
 

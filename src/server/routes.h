@@ -25,11 +25,12 @@ enum class Route : uint8_t {
   kHealth,     // GET  /health
   kReady,      // GET  /ready
   kStatus,     // GET  /v1/status
+  kScrub,      // POST /v1/admin/scrub
   kMetrics,    // GET  /metrics
   kPage,       // GET  /
   kNone,       // no such path
 };
-inline constexpr size_t kRouteCount = 16;
+inline constexpr size_t kRouteCount = 17;
 
 // "/v1/accounts/{account}/usage", ...: the label of metrics.
 std::string_view RouteName(Route route);

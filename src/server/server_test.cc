@@ -221,6 +221,22 @@ TEST_F(ServerTest, OperatorsRoutes) {
   }
 }
 
+TEST_F(ServerTest, AScrubIsAskedFor) {
+  TestClient client = Client();
+  client.Send(
+      "POST /v1/admin/scrub HTTP/1.1\r\ncontent-type: application/json\r\n"
+      "content-length: 2\r\n\r\n{}");
+  EXPECT_EQ(client.Read().body, R"({"started":true})");
+  boost::json::object scrub;
+  do {
+    scrub = boost::json::parse(client.Get("/v1/status").body).as_object().at("scrub").as_object();
+  } while (scrub.at("passes").to_number<int>() < 2);  // after the start, and this one
+  EXPECT_EQ(scrub.at("faults"), 0);
+  EXPECT_TRUE(scrub.at("findings").as_array().empty());
+  client.Send("POST /v1/admin/scrub HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}");
+  EXPECT_EQ(client.Read().status, 415);
+}
+
 TEST_F(ServerTest, MistakesOfTheCaller) {
   TestClient client = Client();
   EXPECT_EQ(Code(client.Get("/nope")), "not_found");

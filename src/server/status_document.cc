@@ -7,6 +7,32 @@
 #include <utility>
 
 namespace tallystick {
+namespace {
+
+boost::json::object ScrubObject(const ScrubStatus& scrub) {
+  boost::json::array findings;
+  for (const ScrubFinding& finding : scrub.findings) {
+    boost::json::object one{{"file", finding.file}, {"found_ms", finding.found_ms}};
+    if (finding.offset.has_value()) one["offset"] = *finding.offset;
+    one["what"] = finding.what;
+    findings.push_back(std::move(one));
+  }
+  boost::json::object out{{"bytes", scrub.bytes}, {"faults", scrub.faults}};
+  if (scrub.running) out["file"] = scrub.file;
+  out["files"] = scrub.files;
+  out["findings"] = std::move(findings);
+  if (scrub.passes > 0) {
+    out["last_pass_ended_ms"] = scrub.last_pass_ended_ms;
+    out["last_pass_faults"] = scrub.last_pass_faults;
+  }
+  out["pass_bytes"] = scrub.pass_bytes;
+  out["pass_bytes_expected"] = scrub.pass_bytes_expected;
+  out["passes"] = scrub.passes;
+  out["running"] = scrub.running;
+  return out;
+}
+
+}  // namespace
 
 namespace {
 
@@ -79,6 +105,7 @@ std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t upti
       object{{"bytes", db.rollup_bytes},      {"corrupt", db.rollups_corrupt},
              {"count", db.rollups},           {"lines", db.rollup_lines},
              {"rebuilt", db.rollups_rebuilt}, {"write_failures", db.rollup_write_failures}};
+  out["scrub"] = ScrubObject(db.scrub);
   out["segments"] = object{{"bytes", db.segment_bytes},
                            {"count", db.segments},
                            {"damaged", db.segments_damaged},

@@ -629,6 +629,11 @@ void SimFs::SetDirectRefused(bool refused) {
   state_->direct_refused = refused;
 }
 
+uint64_t SimFs::UsedBytes() const {
+  MutexLock lock(mutex_);
+  return state_->UsedBytes();
+}
+
 void SimFs::SetCapacity(std::optional<uint64_t> bytes) {
   MutexLock lock(mutex_);
   state_->capacity = bytes;

@@ -77,6 +77,7 @@ class SimFs final : public FileSystem {
   // Writes and creations that would need more than this in all fail with kNoSpace, renames when
   // there is more than this already. What has no name any more takes no space.
   void SetCapacity(std::optional<uint64_t> bytes);
+  uint64_t UsedBytes() const;  // of what has a name
   // What a failed sync leaves behind; all of the file's unsynced bytes and size.
   void LoseDirty(const std::string& path);
 

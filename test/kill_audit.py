@@ -28,10 +28,10 @@ RANGE = "from=0&to=4102444800000"
 
 
 class Server:
-    def __init__(self, program, data):
+    def __init__(self, program, data, *options):
         self.process = subprocess.Popen(
             [program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--memtable-age-ms-max", "200",
-             "--flush-on-close-ms-max", random.choice(["0", "3000"]), "--compaction-fan-in", "3"],
+             "--flush-on-close-ms-max", random.choice(["0", "3000"]), *options],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         line = self.process.stdout.readline()
         if "listening on http://" not in line:
@@ -102,6 +102,7 @@ def send(connection, numbers, conflicting=()):
 
 
 def send_until_taken(connection, numbers):
+    """Sends until it is not refused. It is up to the caller that a refusal ends."""
     while True:
         status, answer = send(connection, numbers)
         if status != 503:
@@ -112,9 +113,9 @@ def send_until_taken(connection, numbers):
 
 
 def damage_sidecars(data, rng):
-    """What a bad disk or a careless hand does to sidecars. Returns how many were damaged."""
+    """What a bad disk or a careless hand does to sidecars and rollups. Returns how many were damaged."""
     folder = os.path.join(data, "segments")
-    names = sorted(name for name in os.listdir(folder) if name.endswith(".idx"))
+    names = sorted(name for name in os.listdir(folder) if name.endswith((".idx", ".sum")))
     damaged = 0
     for name in names:
         if rng.random() < 0.6:

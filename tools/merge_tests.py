@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Puts the tests of several build folders into one ctest run.
 
-usage: merge_tests.py --out DIR [--only NAME ...] [--kills N] PRESET...
+usage: merge_tests.py --out DIR [--only NAME ...] PRESET...
        merge_tests.py --threaded      prints the programs of the threaded tests, one a line
 
 Writes DIR/CTestTestfile.cmake, in which a test NAME of build/PRESET is called PRESET/NAME. `tsan` gives its
@@ -50,11 +50,11 @@ def selected(preset):
     return [t for t in tests if t["name"] in THREADED] if preset == "tsan" else tests
 
 
-def arguments(preset, name, kills):
+def arguments(preset, name):
     """What is added to a test's command. A sanitized server starts slowly: fewer kills of it."""
     if name != "kill_audit":
         return []
-    return ["--kills", str(kills if preset == "test" else 5), "--seed", os.environ.get("TALLY_FIRST_SEED", "1")]
+    return ["--kills", str(20 if preset == "test" else 5), "--seed", os.environ.get("TALLY_FIRST_SEED", "1")]
 
 
 def entry(name, command, props):
@@ -64,7 +64,7 @@ def entry(name, command, props):
     return "\n".join(lines)
 
 
-def merged(presets, only, kills):
+def merged(presets, only):
     lines, names = [], []
     for preset in presets:
         for test in selected(preset):
@@ -75,7 +75,7 @@ def merged(presets, only, kills):
             keep = {k: v for k, v in properties(test).items()
                     if k in ("ENVIRONMENT", "WORKING_DIRECTORY", "RUN_SERIAL", "SKIP_RETURN_CODE", "COST")}
             names.append(f"{preset}/{test['name']}")
-            command = test["command"] + arguments(preset, test["name"], kills)
+            command = test["command"] + arguments(preset, test["name"])
             lines.append(entry(names[-1], command, keep | {"LABELS": preset, "TIMEOUT": 3600}))
     if not names:
         raise SystemExit("merge_tests: no tests")
@@ -90,7 +90,6 @@ def main():
     parser.add_argument("--out")
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--threaded", action="store_true")
-    parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("presets", nargs="*")
     args = parser.parse_args()
     if args.threaded:
@@ -98,7 +97,7 @@ def main():
         return 0
     os.makedirs(args.out, exist_ok=True)
     with open(os.path.join(args.out, "CTestTestfile.cmake"), "w", encoding="utf-8") as out:
-        out.write(merged(args.presets, args.only, args.kills))
+        out.write(merged(args.presets, args.only))
     return 0
 
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the built tests of several presets in one ctest run.
 
-usage: run_tests.py [--soak] [--only NAME ...] PRESET...
+usage: run_tests.py [--only NAME ...] PRESET...
 
 Prints what each layer tried, then the test runner's own summary, then `N passed, N failed`.
 """
@@ -13,21 +13,17 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-SOAK = ("crash_matrix_test", "simulation_test", "faults_test", "metamorphic_test", "bit_rot_test", "kill_audit",
-        "testing_test", "threads_test")
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--soak", action="store_true")
     parser.add_argument("--only", action="append", default=[])
     parser.add_argument("presets", nargs="+")
     args = parser.parse_args()
-    out = os.path.join(ROOT, "build", "soak" if args.soak else "all")
-    only = list(SOAK) if args.soak else args.only
+    out = os.path.join(ROOT, "build", "all")
+    only = args.only
     subprocess.run([sys.executable, os.path.join(ROOT, "tools", "merge_tests.py"), "--out", out, *args.presets]
-                   + (["--only", *only] if only else []) + (["--kills", "300"] if args.soak else []),
-                   check=True)
+                   + (["--only", *only] if only else []), check=True)
 
     tried = os.path.join(out, "tried.txt")
     open(tried, "w", encoding="utf-8").close()

@@ -1,12 +1,31 @@
 #include "segment/group_columns.h"
 
+#include <utility>
+
 #include "base/check.h"
 #include "base/result.h"
 
 namespace tallystick {
 
+Result<SegmentFile::Block> GroupColumns::Get(const BlockRef& ref) const {
+  if (through_ == Through::kCache) return file_.Get(ref);
+  TALLY_ASSIGN_OR_RETURN(Bytes payload, file_.Read(ref));
+  return std::make_shared<const Bytes>(std::move(payload));
+}
+
+Result<GroupEntry> GroupColumns::Entry(uint32_t group) {
+  if (through_ == Through::kCache) return file_.Group(group);
+  TALLY_CHECK(group < file_.footer().group_count());
+  const uint64_t page = group / kGroupsPerPage;
+  if (page_ == nullptr || page_number_ != page) {
+    TALLY_ASSIGN_OR_RETURN(page_, Get(file_.footer().DirectoryPage(page)));
+    page_number_ = page;
+  }
+  return file_.GroupOfPage(*page_, group);
+}
+
 Status GroupColumns::Enter(const GroupPart& part) {
-  TALLY_ASSIGN_OR_RETURN(entry_, file_.Group(part.group));
+  TALLY_ASSIGN_OR_RETURN(entry_, Entry(part.group));
   group_rows_ = file_.footer().rows_of_group(part.group);
   TALLY_CHECK(part.begin < part.end && part.end <= group_rows_);
   begin_ = part.begin;
@@ -30,7 +49,7 @@ Result<std::span<const uint64_t>> GroupColumns::Integers(SegmentColumn column) {
   IntChunk chunk = IntChunk::Constant(entry.min);
   SegmentFile::Block block;
   if (const BlockRef ref = entry_.Block(column); ref.bytes != 0) {
-    TALLY_ASSIGN_OR_RETURN(block, file_.Get(ref));
+    TALLY_ASSIGN_OR_RETURN(block, Get(ref));
     Decoder decoder(*block);
     if (!IntChunk::Parse(decoder, group_rows_, &chunk) || decoder.remaining() != 0) {
       return file_.Fault(ref.offset, "the chunk does not decode");
@@ -50,7 +69,7 @@ Result<std::span<const uint64_t>> GroupColumns::Integers(SegmentColumn column) {
 
 Result<QuantityColumn> GroupColumns::Quantities() {
   const BlockRef ref = entry_.Block(SegmentColumn::kQuantity);
-  TALLY_ASSIGN_OR_RETURN(const SegmentFile::Block block, file_.Get(ref));
+  TALLY_ASSIGN_OR_RETURN(const SegmentFile::Block block, Get(ref));
   QuantityChunk chunk;
   if (!QuantityChunk::Parse(*block, group_rows_, &chunk)) {
     return file_.Fault(ref.offset, "the chunk does not decode");

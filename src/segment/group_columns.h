@@ -1,4 +1,5 @@
-// GroupColumns: rows of one row group at a time, column by column.
+// GroupColumns: rows of one row group at a time, column by column. Blocks come through the cache, or
+// past it: whoever reads a whole segment once must not drive out what queries use.
 //
 // Thread rule: one thread; the reader must outlive it.
 #pragma once
@@ -17,7 +18,10 @@ namespace tallystick {
 
 class GroupColumns final : public ColumnSource {
  public:
-  explicit GroupColumns(const SegmentReader& reader) : file_(reader.file()) {}
+  enum class Through : uint8_t { kCache, kFile };
+
+  explicit GroupColumns(const SegmentReader& reader, Through through = Through::kCache)
+      : file_(reader.file()), through_(through) {}
 
   // Goes to these rows. Reads the row group's line of the directory, nothing else.
   // REQUIRES: begin < end <= rows of the group.
@@ -31,7 +35,14 @@ class GroupColumns final : public ColumnSource {
   Result<std::span<const uint64_t>> Counts() override { return std::span<const uint64_t>(); }
 
  private:
+  Result<SegmentFile::Block> Get(const BlockRef& ref) const;
+  Result<GroupEntry> Entry(uint32_t group);
+
   const SegmentFile& file_;
+  const Through through_;
+  // Of the directory, if it is read past the cache.
+  SegmentFile::Block page_;
+  uint64_t page_number_ = 0;
   uint32_t group_rows_ = 0;
   uint32_t begin_ = 0;
   uint32_t end_ = 0;

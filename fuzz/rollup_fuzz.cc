@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "base/check.h"
-#include "rollup/rollup_reader.h"
+#include "rollup/whole_rollup_fixture.h"
 #include "testing/sim_fs.h"
 
 #define XXH_INLINE_ALL

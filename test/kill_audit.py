@@ -227,7 +227,7 @@ def main():
     ledger, faults, past = Ledger(), [], None
     lost = doubled = damaged = segments = 0
     for kill in range(args.kills):
-        server = Server(args.program, args.dir)
+        server = Server(args.program, args.dir, "--compaction-fan-in", "3")
         stop = threading.Event()
         clients = [threading.Thread(target=client, args=(server.port, ledger, rng.random(), stop, faults))
                    for _ in range(4)]
@@ -241,7 +241,7 @@ def main():
         if rng.random() < 0.7:
             damaged += damage_sidecars(args.dir, rng)
 
-        server = Server(args.program, args.dir)
+        server = Server(args.program, args.dir, "--compaction-fan-in", "3")
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
         if past is not None and bill(connection, "account-1", past[2]) != past:
             raise SystemExit(f"kill {kill}: as of LSN {past[2]} the bill is no longer {past}")

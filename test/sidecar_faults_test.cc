@@ -5,10 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/sidecar_keeper.h"
+#include "rollup/whole_rollup_fixture.h"
+#include "segment/segment_fixture.h"
 #include "testing/rig.h"
 #include "testing/scenario.h"
 #include "testing/tried.h"
@@ -442,6 +446,67 @@ class Totals : public testing::Environment {
   }
 };
 [[maybe_unused]] const auto* const kTotals = testing::AddGlobalTestEnvironment(new Totals);
+
+// --- a rollup while it is made ---
+
+class MakeRollupTest : public testing::Test {
+ protected:
+  static constexpr char kPath[] = "000123.sum";
+  static constexpr uint64_t kGroups = 10;
+
+  void SetUp() override {
+    ASSERT_TRUE(segment_.Write(TestRows({1}, kGroups * 64, {.accounts = 2}, 1)).ok());
+    rows_ = *segment_.Open();
+    options_.rollup_rows_per_line_min = 1;
+  }
+  Status Make() {
+    asked_ = 0;
+    return MakeRollup(fs(), kPath, *rows_, options_, segment_.cache(), nullptr,
+                      [&] {
+                        if (asked_ == at_) hook_();
+                        return asked_++ >= until_;
+                      })
+        .status();
+  }
+  SimFs& fs() { return segment_.fs(); }
+
+  TestSegment segment_{{.database_id = TestDatabaseId(), .number = {123}, .group_rows = 64}};
+  std::unique_ptr<SegmentReader> rows_;
+  OpenOptions options_;
+  uint64_t asked_ = 0;
+  uint64_t until_ = UINT64_MAX;
+  uint64_t at_ = UINT64_MAX;
+  std::function<void()> hook_;
+};
+
+TEST_F(MakeRollupTest, IsGivenUpSoon) {
+  ASSERT_TRUE(Make().ok());
+  EXPECT_EQ(asked_, 2 * kGroups + 1) << "two passes over the rows, and a block that is read back";
+  for (until_ = 0; until_ < 2 * kGroups + 1; ++until_) {
+    ASSERT_TRUE(fs().Remove(kPath).ok());
+    const Status status = Make();
+    EXPECT_EQ(status.code(), StatusCode::kUnavailable) << until_;
+    EXPECT_EQ(status.reason(), "cancelled");
+    EXPECT_EQ(asked_, until_ + 1);
+  }
+}
+
+// Checksums are right, and the lines are not those that were built.
+TEST_F(MakeRollupTest, WhatIsReadBackMustBeWhatWasBuilt) {
+  ASSERT_TRUE(Make().ok());
+  Rollup other = *ReadRollup(**RollupReader::Open(fs(), kPath, rows_->info(), segment_.cache()));
+  const uint64_t bytes = fs().Content(kPath)->size();
+  other.lines.back().sum.Add(Quantity::FromInteger(1));
+  ASSERT_TRUE(WriteRollup(fs(), "other", rows_->info(), other, nullptr).ok());
+  const Bytes content = *fs().Content("other");
+  ASSERT_EQ(content.size(), bytes);
+  ASSERT_TRUE(fs().Remove(kPath).ok());
+  at_ = 2 * kGroups;
+  hook_ = [&] { fs().SetContent(kPath, content); };
+  const Status status = Make();
+  EXPECT_EQ(status.code(), StatusCode::kCorruption);
+  EXPECT_EQ(status.message(), "000123.sum: its lines are not those that were written");
+}
 
 }  // namespace
 }  // namespace tallystick

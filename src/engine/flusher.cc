@@ -150,8 +150,8 @@ void Flusher::WriteKeys() {
 }
 
 void Flusher::WriteSums() {
-  auto rollup =
-      MakeRollup(env_.fs(), job_->sums_path, job_->segment->rows(), options_, cache_, &governor_);
+  auto rollup = MakeRollup(env_.fs(), job_->sums_path, job_->segment->rows(), options_, cache_,
+                           &governor_, {});
   if (rollup.ok()) return job_->segment->InstallRollup(*std::move(rollup));
   RemoveFile(job_->sums_path);
   {

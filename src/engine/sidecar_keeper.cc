@@ -13,6 +13,8 @@
 #include "base/result.h"
 #include "model/identity.h"
 #include "query/row_scan.h"
+#include "rollup/rollup_cursor.h"
+#include "rollup/rollup_writer.h"
 
 namespace tallystick {
 namespace {
@@ -69,11 +71,19 @@ Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layo
 Result<std::unique_ptr<RollupReader>> MakeRollup(FileSystem& fs, const std::string& path,
                                                  const SegmentReader& rows,
                                                  const OpenOptions& options, BlockCache& cache,
-                                                 IoGovernor* governor) {
-  TALLY_ASSIGN_OR_RETURN(const Rollup rollup, BuildRollup(rows, options.rollup_rows_per_line_min));
-  TALLY_RETURN_IF_ERROR(WriteRollup(fs, path, rows.info(), rollup, governor));
+                                                 IoGovernor* governor,
+                                                 const std::function<bool()>& stopped) {
+  const uint32_t rows_per_line_min = options.rollup_rows_per_line_min;
+  TALLY_ASSIGN_OR_RETURN(const auto writer,
+                         RollupWriter::Create(fs, path, rows.info(), rows_per_line_min, governor));
+  TALLY_RETURN_IF_ERROR(BuildRollup(rows, rows_per_line_min, stopped, *writer));
+  TALLY_RETURN_IF_ERROR(writer->Finish());
   TALLY_ASSIGN_OR_RETURN(auto reader, RollupReader::Open(fs, path, rows.info(), cache));
-  TALLY_RETURN_IF_ERROR(CheckRollup(*reader, rollup));
+  TALLY_ASSIGN_OR_RETURN(const RollupDigest stored, DigestOf(*reader, stopped));
+  if (stored != writer->digest()) {
+    return Status::Corruption(path + ": its lines are not those that were written");
+  }
+  TALLY_RETURN_IF_ERROR(stored.CheckTotals(rows));
   return reader;
 }
 
@@ -162,10 +172,13 @@ StepResult SidecarKeeper::RebuildRollup(const LiveSegment& segment) {
   const std::string path = JoinPath(layout_.segment_dir, RollupFileName(number));
   const Status status =
       ReplaceFile(fs, layout_.segment_dir, path, [&](const std::string& temporary) {
-        return MakeRollup(fs, temporary, segment.rows(), options_, cache_, &governor_).status();
+        return MakeRollup(fs, temporary, segment.rows(), options_, cache_, &governor_,
+                          [this] { return stopped_.load(); })
+            .status();
       });
   auto rollup = status.ok() ? RollupReader::Open(fs, path, segment.rows().info(), cache_)
                             : Result<std::unique_ptr<RollupReader>>(status);
+  if (!rollup.ok() && stopped_) return StepResult::Wait();
   if (!rollup.ok()) {
     Log(LogLevel::kWarning, fmt::format("the rollup of segment {} cannot be rebuilt yet: {}",
                                         number.value, rollup.status().ToString()));

@@ -5,6 +5,7 @@
 // Thread rule: Step by the executor, never twice at once; the rest from any thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -28,12 +29,15 @@ Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layo
                                                       const LiveSegment& segment,
                                                       IdentityScope scope, IoGovernor* governor);
 
-// Builds the segment's rollup, writes it, opens it and compares it with what was built. On an error
+// Builds the segment's rollup and writes it; then opens it, reads all of it back, past the cache,
+// and compares it with what was built and with the totals of the segment. Memory: BuildRollup's and
+// RollupWriter's. kUnavailable `cancelled` soon after `stopped` (may be empty) says so. On an error
 // a partial file may be left.
 Result<std::unique_ptr<RollupReader>> MakeRollup(FileSystem& fs, const std::string& path,
                                                  const SegmentReader& rows,
                                                  const OpenOptions& options, BlockCache& cache,
-                                                 IoGovernor* governor);
+                                                 IoGovernor* governor,
+                                                 const std::function<bool()>& stopped);
 
 // Whether another filter of this size may be in memory.
 bool FilterFits(const DataVersion& version, uint64_t filter_bytes, const OpenOptions& options);
@@ -51,6 +55,8 @@ class SidecarKeeper {
         governor_(governor) {}
 
   StepResult Step();
+  // A step that takes long gives up: the database is being closed.
+  void Stop() { stopped_ = true; }
   void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
   void Wake() const {
     if (wake_) wake_();
@@ -91,6 +97,7 @@ class SidecarKeeper {
   IoGovernor& governor_;
   std::function<void()> wake_;
   std::function<void()> on_installed_;
+  std::atomic<bool> stopped_ = false;
 
   // Owned by the step.
   int64_t retry_at_us_ = 0;  // a rebuild that failed waits until then

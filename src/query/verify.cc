@@ -14,6 +14,7 @@
 #include "query/events.h"
 #include "query/key_lookup.h"
 #include "query/row_scan.h"
+#include "rollup/rollup_check.h"
 
 namespace tallystick {
 namespace {
@@ -89,10 +90,16 @@ class Verifier {
   Status CheckSums(const LiveSegment& segment) {
     const auto rollup = segment.rollup();
     if (rollup == nullptr) return Status::Ok();  // no fault: rows answer until it is rebuilt
-    const auto built = BuildRollup(segment.rows(), rollup->footer().rows_per_line_min);
-    if (!built.ok()) return NoteDamage(segment, built.status());
-    report_.rollup_lines += built->lines.size();
-    if (Status status = CheckRollup(*rollup, *built); !status.ok()) Fault("{}", status.message());
+    auto check = RollupCheck::Open(*rollup);
+    if (!check.ok()) {
+      Fault("{}", check.status().message());
+      return Status::Ok();
+    }
+    Status status = BuildRollup(segment.rows(), rollup->footer().rows_per_line_min, {}, *check);
+    if (!status.ok() && check->status().ok()) return NoteDamage(segment, status);
+    if (status.ok()) status = check->Finish();
+    if (!status.ok()) Fault("{}", status.message());
+    report_.rollup_lines += check->lines();
     return Status::Ok();
   }
 

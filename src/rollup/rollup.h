@@ -7,17 +7,19 @@
 // rows on average, those of all accounts likewise. Whoever finds none reads the rows, and loses
 // little.
 //
+// Nothing here keeps all lines: they go one by one from the builder to whoever writes or compares
+// them. Of a segment of hundreds of millions of rows they would be gigabytes.
+//
 // Thread rule: values and free functions.
 #pragma once
 
 #include <compare>
 #include <cstdint>
+#include <functional>
 #include <string>
-#include <vector>
 
 #include "base/decimal.h"
-#include "env/env.h"
-#include "env/io_governor.h"
+#include "base/types.h"
 #include "segment/segment_reader.h"
 
 namespace tallystick {
@@ -56,25 +58,26 @@ struct RollupLine {
   friend bool operator==(const RollupLine&, const RollupLine&) = default;
 };
 
-struct Rollup {
-  // Entry 0 is all accounts together, entry c + 1 the account with code c. The lines of entry e are
-  // starts[e] .. starts[e + 1] - 1, ascending by key; none where they would not pay.
-  std::vector<uint64_t> starts;
-  std::vector<RollupLine> lines;
-  uint32_t rows_per_line_min = kRowsPerLineMin;  // that made them pay
+// Takes a rollup's lines as they are made: entry 0, of all accounts together, then entry c + 1 of
+// the account with code c. An error ends the making and is passed on.
+class RollupSink {
+ public:
+  virtual ~RollupSink() = default;
+  // Ascending by key within an entry. None where they would not pay.
+  virtual Status Add(const RollupLine& line) = 0;
+  virtual Status EndEntry() = 0;
 };
 
-// Adds up all rows of the segment. They are read through its reader's cache and verified as they
-// are read; kCorruption also where accounts are not in order. Memory: some 100 bytes for each line
-// of the largest account and of all accounts together, of each at most one for rows_per_line_min
-// counted rows, beside the lines that are kept.
-Result<Rollup> BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min);
+// Adds up all rows of the segment, in two passes, since entry 0 comes first and is known last. They
+// are read past the cache and verified as they are read; kCorruption also where accounts are not in
+// order. kUnavailable `cancelled`: `stopped` (may be empty), which is asked before each row group.
+// Memory: some 110 bytes for each line of all accounts together, then for each of one account at a
+// time; of either never more than one for each rows_per_line_min counted rows.
+Status BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min,
+                   const std::function<bool()>& stopped, RollupSink& sink);
 
-// Creates `path` (which must not exist), writes everything, syncs it; the caller syncs the
-// directory, and on an error removes the file. `rollup`: of this segment, as BuildRollup made it.
-// `governor` may be null.
-Status WriteRollup(FileSystem& fs, const std::string& path, const SegmentInfo& segment,
-                   const Rollup& rollup, IoGovernor* governor);
+// The status of what `stopped` ended.
+Status RollupStopped();
 
 std::string RollupFileName(FileNumber number);  // "000123.sum"
 

@@ -1,3 +1,6 @@
+// Invariant: what comes out depends on the rows alone. Rows come in order of account, product,
+// meter, unit, model and time, so that neighbours are mostly of one line: such a run is summed at
+// once and added to its line.
 #define XXH_INLINE_ALL
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -5,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <unordered_map>
+#include <vector>
 
 #include "base/result.h"
 #include "rollup/rollup.h"
@@ -19,152 +23,225 @@ struct KeyHash {
   size_t operator()(const RollupKey& key) const { return XXH3_64bits(&key, sizeof key); }
 };
 
-struct Total {
-  ExactSum sum;
+// Neighbouring rows of one account and one line, of one row group.
+struct Run {
+  uint64_t account = 0;
+  bool counted = true;  // or quarantined, all of them
+  RollupKey key;
+  Quantity sum;  // or, where quantities are wide, wide_sum
+  ExactSum wide_sum;
+  bool wide = false;
   uint64_t count = 0;
 };
-using Totals = std::unordered_map<RollupKey, Total, KeyHash>;
 
-void AddTo(Totals& totals, const RollupKey& key, const ExactSum& sum, uint64_t count) {
-  Total& total = totals[key];
-  total.sum.Add(sum);
-  total.count += count;
-}
-
-// Rows come in order of account, product, meter, unit, model and time, so that neighbours are
-// mostly of one line. Three levels: a run of such neighbours is summed in registers; it is added to
-// its line of its account; the lines of a finished account are added to those of all accounts.
-class Builder {
+// All rows of a segment, as runs.
+class RunScan {
  public:
-  Builder(const SegmentReader& segment, uint32_t rows_per_line_min)
-      : segment_(segment),
-        columns_(segment),
-        rows_per_line_min_(rows_per_line_min),
-        counted_(segment.info().rows - segment.info().quarantined) {}
+  RunScan(const SegmentReader& segment, const std::function<bool()>& stopped)
+      : segment_(segment), stopped_(stopped), columns_(segment, GroupColumns::Through::kFile) {}
 
-  Result<Rollup> Build() {
-    for (RowRange rows{0, static_cast<uint32_t>(segment_.info().rows)}; !rows.empty();) {
-      TALLY_RETURN_IF_ERROR(AddGroup(TakeGroupPart(segment_.info().group_rows, &rows)));
-    }
-    EndAccount();
-    Rollup rollup;
-    rollup.rows_per_line_min = rows_per_line_min_;
-    rollup.starts.push_back(0);
-    if (Pays(all_.size(), counted_)) Append(all_, rollup.lines);
-    rollup.starts.push_back(rollup.lines.size());
-    const uint64_t before = rollup.lines.size();
-    for (const uint64_t end : ends_) rollup.starts.push_back(before + end);
-    rollup.lines.insert(rollup.lines.end(), lines_.begin(), lines_.end());
-    return rollup;
-  }
-
- private:
-  static constexpr std::array kKeyColumns = {SegmentColumn::kProductId, SegmentColumn::kMeterId,
-                                             SegmentColumn::kUnit,      SegmentColumn::kModelId,
-                                             SegmentColumn::kSource,    SegmentColumn::kKind};
-
-  bool Pays(uint64_t lines, uint64_t rows) const { return lines * rows_per_line_min_ <= rows; }
-
-  Status AddGroup(const GroupPart& part) {
-    const SegmentInfo& info = segment_.info();
-    TALLY_RETURN_IF_ERROR(columns_.Enter(part));
-    TALLY_ASSIGN_OR_RETURN(const auto accounts, columns_.Integers(SegmentColumn::kAccountId));
-    TALLY_ASSIGN_OR_RETURN(const auto dispositions, columns_.Integers(SegmentColumn::kDisposition));
-    TALLY_ASSIGN_OR_RETURN(const auto timestamps, columns_.Integers(SegmentColumn::kTimestamp));
-    std::array<std::span<const uint64_t>, kKeyColumns.size()> codes;
-    for (size_t i = 0; i < codes.size(); ++i) {
-      TALLY_ASSIGN_OR_RETURN(codes[i], columns_.Integers(kKeyColumns[i]));
-    }
-    TALLY_ASSIGN_OR_RETURN(const QuantityColumn quantities, columns_.Quantities());
-    for (uint32_t i = 0; i < columns_.rows(); ++i) {
-      // Each account has rows, so that no code is beyond their number.
-      if (accounts[i] < account_ || accounts[i] >= info.rows) {
-        return Status::Corruption(
-            fmt::format("{}: row {} has account {} behind account {}", segment_.path(),
-                        uint64_t{part.group} * info.group_rows + i, accounts[i], account_));
+  // Calls on_run(const Run&), which returns a Status, with each run in the order of rows; as long
+  // as go_on(), which is asked before each row group.
+  template <typename GoOn, typename OnRun>
+  Status ForEach(GoOn&& go_on, OnRun&& on_run) {
+    Run run;
+    for (RowRange rows{0, static_cast<uint32_t>(segment_.info().rows)}; !rows.empty() && go_on();) {
+      if (stopped_ && stopped_()) return RollupStopped();
+      const GroupPart part = TakeGroupPart(segment_.info().group_rows, &rows);
+      TALLY_RETURN_IF_ERROR(Enter(part));
+      for (uint32_t begin = 0, end = 0; begin < columns_.rows(); begin = end) {
+        for (end = begin + 1; end < columns_.rows() && changes_[end] == 0;) ++end;
+        TALLY_RETURN_IF_ERROR(CheckAccount(part.group, begin));
+        Fill(begin, end, &run);
+        TALLY_RETURN_IF_ERROR(on_run(run));
       }
-      while (account_ < accounts[i]) EndAccount();
-      if (dispositions[i] != 0) continue;
-      const RollupKey key{.product = static_cast<uint32_t>(codes[0][i]),
-                          .meter = static_cast<uint32_t>(codes[1][i]),
-                          .unit = static_cast<uint32_t>(codes[2][i]),
-                          .model = static_cast<uint32_t>(codes[3][i]),
-                          .source = static_cast<uint32_t>(codes[4][i]),
-                          .kind = static_cast<uint32_t>(codes[5][i]),
-                          .hour_start_ms = HourStartMs(static_cast<int64_t>(timestamps[i]))};
-      if (key != run_key_) EndRun(key);
-      if (quantities.wide.empty()) {
-        Extend(quantities.mantissas[i], quantities.scale);
-      } else {
-        run_.sum.Add(quantities.wide[i]);
-      }
-      ++run_.count;
     }
     return Status::Ok();
   }
 
-  // A row group has one scale, so that a run is seldom of two.
-  void Extend(int64_t mantissa, uint8_t scale) {
-    if (scale != run_scale_) SettleRun(scale);
-    run_mantissa_ += mantissa;  // 2^32 rows of 64 bits fit
-  }
-  void SettleRun(uint8_t next_scale) {
-    run_.sum.Add(Quantity{run_mantissa_, run_scale_});
-    run_mantissa_ = 0;
-    run_scale_ = next_scale;
-  }
-  void EndRun(const RollupKey& next) {
-    SettleRun(run_scale_);
-    account_rows_ += run_.count;
-    // With more lines than pay for all counted rows, neither those of this account nor those of all
-    // accounts, which are no fewer, will be kept.
-    if (run_.count > 0 && Pays(account_totals_.size(), counted_)) {
-      AddTo(account_totals_, run_key_, run_.sum, run_.count);
-    }
-    run_ = {};
-    run_key_ = next;
-  }
+ private:
+  enum : size_t { kAccount, kProduct, kMeter, kUnit, kModel, kSource, kKind, kDisposition, kCodes };
+  static constexpr std::array<SegmentColumn, kCodes> kCodeColumns = {
+      SegmentColumn::kAccountId, SegmentColumn::kProductId,  SegmentColumn::kMeterId,
+      SegmentColumn::kUnit,      SegmentColumn::kModelId,    SegmentColumn::kSource,
+      SegmentColumn::kKind,      SegmentColumn::kDisposition};
 
-  void EndAccount() {
-    EndRun(run_key_);
-    // Once they do not pay they never will.
-    if (Pays(all_.size(), counted_)) {
-      for (const auto& [key, total] : account_totals_) AddTo(all_, key, total.sum, total.count);
-    }
-    if (Pays(account_totals_.size(), account_rows_)) Append(account_totals_, lines_);
-    ends_.push_back(lines_.size());
-    account_totals_ = {};  // to clear the table of a large account takes as long for a small one
-    account_rows_ = 0;
-    ++account_;
-  }
-
-  static void Append(const Totals& totals, std::vector<RollupLine>& lines) {
-    const auto begin = static_cast<ptrdiff_t>(lines.size());
-    for (const auto& [key, total] : totals) lines.push_back({key, total.sum, total.count});
-    std::sort(lines.begin() + begin, lines.end(),
-              [](const RollupLine& a, const RollupLine& b) { return a.key < b.key; });
-  }
+  Status Enter(const GroupPart& part);
+  void MarkChanges(std::span<const uint64_t> values);
+  Status CheckAccount(uint32_t group, uint32_t row);
+  void Fill(uint32_t begin, uint32_t end, Run* run) const;
 
   const SegmentReader& segment_;
+  const std::function<bool()>& stopped_;
   GroupColumns columns_;
-  const uint32_t rows_per_line_min_;
-  const uint64_t counted_;
-  uint64_t account_ = 0;  // code of the one that is being added up
-  RollupKey run_key_;
-  Total run_;
-  int128 run_mantissa_ = 0;  // of run_, not in its sum yet
-  uint8_t run_scale_ = 0;
-  Totals account_totals_;
-  uint64_t account_rows_ = 0;
-  Totals all_;
-  std::vector<RollupLine> lines_;  // of accounts
-  std::vector<uint64_t> ends_;     // by account code, into lines_
+  std::array<std::span<const uint64_t>, kCodes> codes_;
+  std::span<const uint64_t> timestamps_;
+  QuantityColumn quantities_;
+  std::vector<uint64_t> hours_;    // scratch
+  std::vector<uint64_t> changes_;  // by row: 0 if it is of the same run as the one before it
+  uint64_t account_ = 0;           // of the last run
+};
+
+Status RunScan::Enter(const GroupPart& part) {
+  TALLY_RETURN_IF_ERROR(columns_.Enter(part));
+  changes_.assign(columns_.rows(), 0);
+  for (size_t i = 0; i < kCodes; ++i) {
+    TALLY_ASSIGN_OR_RETURN(codes_[i], columns_.Integers(kCodeColumns[i]));
+    if (!columns_.zone(kCodeColumns[i]).constant()) MarkChanges(codes_[i]);
+  }
+  TALLY_ASSIGN_OR_RETURN(timestamps_, columns_.Integers(SegmentColumn::kTimestamp));
+  hours_.resize(timestamps_.size());
+  std::ranges::transform(timestamps_, hours_.begin(), [](uint64_t time) {
+    return static_cast<uint64_t>(HourStartMs(static_cast<int64_t>(time)));
+  });
+  MarkChanges(hours_);
+  TALLY_ASSIGN_OR_RETURN(quantities_, columns_.Quantities());
+  return Status::Ok();
+}
+
+void RunScan::MarkChanges(std::span<const uint64_t> values) {
+  for (size_t i = 1; i < values.size(); ++i) changes_[i] |= values[i] ^ values[i - 1];
+}
+
+Status RunScan::CheckAccount(uint32_t group, uint32_t row) {
+  const SegmentInfo& info = segment_.info();
+  const uint64_t account = codes_[kAccount][row];
+  // Each account has rows, so that no code is beyond their number.
+  if (account < account_ || account >= info.rows) {
+    return Status::Corruption(fmt::format("{}: row {} has account {} behind account {}",
+                                          segment_.path(), uint64_t{group} * info.group_rows + row,
+                                          account, account_));
+  }
+  account_ = account;
+  return Status::Ok();
+}
+
+void RunScan::Fill(uint32_t begin, uint32_t end, Run* run) const {
+  const auto code = [&](size_t column) { return static_cast<uint32_t>(codes_[column][begin]); };
+  run->account = codes_[kAccount][begin];
+  run->counted = codes_[kDisposition][begin] == 0;
+  run->key = {.product = code(kProduct),
+              .meter = code(kMeter),
+              .unit = code(kUnit),
+              .model = code(kModel),
+              .source = code(kSource),
+              .kind = code(kKind),
+              .hour_start_ms = static_cast<int64_t>(hours_[begin])};
+  run->count = end - begin;
+  run->wide = !quantities_.wide.empty();
+  if (run->wide) {
+    run->wide_sum = {};
+    for (uint32_t i = begin; i < end; ++i) run->wide_sum.Add(quantities_.wide[i]);
+    return;
+  }
+  int128 sum = 0;  // 2^32 rows of 64 bits fit
+  for (uint32_t i = begin; i < end; ++i) sum += quantities_.mantissas[i];
+  run->sum = {sum, quantities_.scale};
+}
+
+// The lines of one entry while they are added up.
+class Entry {
+ public:
+  Entry(uint32_t rows_per_line_min, uint64_t rows_max)
+      : rows_per_line_min_(rows_per_line_min), lines_max_(rows_max / rows_per_line_min) {}
+
+  void Add(const Run& run) {
+    rows_ += run.count;
+    if (given_up_) return;
+    Total& total = LineOf(run.key);
+    if (run.wide) {
+      total.sum.Add(run.wide_sum);
+    } else {
+      total.sum.Add(run.sum);
+    }
+    total.count += run.count;
+    if (totals_.size() > lines_max_) GiveUp();
+  }
+
+  bool given_up() const { return given_up_; }  // it will have no lines
+
+  // Hands on the lines, if they pay, and begins anew.
+  Status End(RollupSink& sink) {
+    if (!given_up_ && totals_.size() * rows_per_line_min_ <= rows_) {
+      order_.clear();
+      for (const auto& line : totals_) order_.push_back(&line);
+      std::ranges::sort(order_, {}, [](const Totals::value_type* line) { return line->first; });
+      for (const auto* line : order_) {
+        TALLY_RETURN_IF_ERROR(sink.Add({line->first, line->second.sum, line->second.count}));
+      }
+    }
+    Clear();
+    return sink.EndEntry();
+  }
+
+ private:
+  struct Total {
+    ExactSum sum;
+    uint64_t count = 0;
+  };
+  using Totals = std::unordered_map<RollupKey, Total, KeyHash>;
+  static constexpr size_t kBucketsKept = 256;  // to clear many takes long for a few lines
+
+  // Neighbouring runs differ in source and kind above all: the last line of each is at hand.
+  Total& LineOf(const RollupKey& key) {
+    Totals::value_type*& recent = recent_[(key.source * 3 + key.kind) % recent_.size()];
+    if (recent == nullptr || recent->first != key) recent = &*totals_.try_emplace(key).first;
+    return recent->second;
+  }
+
+  // More lines than all rows that may yet come can pay for.
+  void GiveUp() {
+    given_up_ = true;
+    recent_ = {};
+    totals_ = {};
+  }
+  void Clear() {
+    recent_ = {};
+    if (totals_.bucket_count() > kBucketsKept) {
+      totals_ = {};
+    } else {
+      totals_.clear();
+    }
+    rows_ = 0;
+    given_up_ = false;
+  }
+
+  const uint64_t rows_per_line_min_;
+  const uint64_t lines_max_;
+  Totals totals_;
+  std::array<Totals::value_type*, 16> recent_{};
+  uint64_t rows_ = 0;
+  bool given_up_ = false;
+  std::vector<const Totals::value_type*> order_;
 };
 
 }  // namespace
 
-Result<Rollup> BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min) {
-  return Builder(segment, rows_per_line_min).Build();
+Status RollupStopped() {
+  return Status::Unavailable("cancelled", "the rollup is not needed any more");
+}
+
+Status BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min,
+                   const std::function<bool()>& stopped, RollupSink& sink) {
+  const uint64_t counted = segment.info().rows - segment.info().quarantined;
+  {
+    Entry all(rows_per_line_min, counted);
+    const auto may_pay = [&] { return !all.given_up(); };
+    TALLY_RETURN_IF_ERROR(RunScan(segment, stopped).ForEach(may_pay, [&](const Run& run) {
+      if (run.counted) all.Add(run);
+      return Status::Ok();
+    }));
+    TALLY_RETURN_IF_ERROR(all.End(sink));
+  }
+  Entry one(rows_per_line_min, counted);
+  uint64_t account = 0;  // that is being added up
+  const auto always = [] { return true; };
+  TALLY_RETURN_IF_ERROR(RunScan(segment, stopped).ForEach(always, [&](const Run& run) {
+    for (; account < run.account; ++account) TALLY_RETURN_IF_ERROR(one.End(sink));
+    if (run.counted) one.Add(run);
+    return Status::Ok();
+  }));
+  return one.End(sink);
 }
 
 }  // namespace tallystick

@@ -314,7 +314,9 @@ TEST_F(RollupDamageTest, BlocksAreNotTakenForThoseOfTheSegment) {
   WriteSmall();
   BlockCache& cache = segment_.cache();
   const auto segment = segment_.Open();
-  ASSERT_TRUE(BuildRollup(**segment, kRowsPerLineMin).ok());  // which fills the cache
+  SegmentCursor rows(**segment, kAllSegmentColumns);
+  ASSERT_TRUE(rows.Seek(0).ok());  // which fills the cache
+  ASSERT_GT(cache.Read().bytes, 0u);
   const auto reader = RollupReader::Open(fs(), kRollupPath, info_, cache);
   ASSERT_TRUE(reader.ok());
   RollupColumns columns(**reader);

@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "rollup/rollup_reader.h"
+#include "rollup/whole_rollup_fixture.h"
 #include "segment/segment_fixture.h"
 
 namespace tallystick {

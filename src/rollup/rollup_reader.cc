@@ -10,18 +10,6 @@
 #include "base/result.h"
 
 namespace tallystick {
-namespace {
-
-std::string LineText(const RollupLine& line) {
-  const RollupKey& key = line.key;
-  return fmt::format(
-      "{} in {} events of product {}, meter {}, unit {}, model {}, source {}, kind {}, hour {}",
-      line.sum.ToString(), line.count, key.product, key.meter, key.unit, key.model, key.source,
-      key.kind, key.hour_start_ms);
-}
-
-}  // namespace
-
 RollupReader::RollupReader(std::unique_ptr<File> file, uint64_t bytes, const RollupFooter& footer,
                            BlockCache& cache)
     : file_(std::move(file)),
@@ -116,10 +104,6 @@ Result<LineRange> RollupReader::LinesOf(uint64_t entry) const {
 
 Result<std::vector<LineRange>> RollupReader::Entries() const {
   TALLY_ASSIGN_OR_RETURN(const Index index, LoadIndex());
-  return Entries(index);
-}
-
-Result<std::vector<LineRange>> RollupReader::Entries(const Index& index) const {
   std::vector<LineRange> entries;
   entries.reserve(footer_.entries);
   for (uint64_t entry = 0; entry < footer_.entries; ++entry) {
@@ -273,68 +257,24 @@ Result<std::span<const uint64_t>> RollupColumns::Integers(SegmentColumn column) 
 
 Result<QuantityColumn> RollupColumns::Quantities() { return quantities_; }
 
-Result<Rollup> ReadRollup(const RollupReader& reader) {
-  TALLY_RETURN_IF_ERROR(reader.CheckHeader());
-  const RollupFooter& footer = reader.footer();
-  TALLY_ASSIGN_OR_RETURN(Bytes payload, reader.Read(footer.index));
-  TALLY_ASSIGN_OR_RETURN(const RollupReader::Index index,
-                         reader.ParseIndex(std::make_shared<const Bytes>(std::move(payload))));
-  TALLY_ASSIGN_OR_RETURN(const std::vector<LineRange> entries, reader.Entries(index));
-  Rollup rollup;
-  rollup.starts.push_back(0);
-  for (const LineRange& range : entries) rollup.starts.push_back(range.end);
-  RollupColumns columns(reader);
-  auto next_start = rollup.starts.begin();
-  for (uint64_t block = 0; block < footer.blocks(); ++block) {
-    TALLY_ASSIGN_OR_RETURN(const BlockRef ref, reader.RefOf(index, block));
-    TALLY_ASSIGN_OR_RETURN(const Bytes bytes, reader.Read(ref));
-    TALLY_RETURN_IF_ERROR(columns.Decode(block, ref.offset, bytes, 0, footer.lines_of(block)));
-    const auto value = [&](SegmentColumn column, uint32_t i) {
-      return columns.integers_[RollupColumns::Place(column)][i];
-    };
-    const auto code = [&](SegmentColumn column, uint32_t i) {
-      return static_cast<uint32_t>(value(column, i));
-    };
-    const QuantityColumn& sums = columns.quantities_;
-    for (uint32_t i = 0; i < columns.rows(); ++i) {
-      const uint64_t at = rollup.lines.size();
-      RollupLine& line = rollup.lines.emplace_back();
-      line.key = {.product = code(SegmentColumn::kProductId, i),
-                  .meter = code(SegmentColumn::kMeterId, i),
-                  .unit = code(SegmentColumn::kUnit, i),
-                  .model = code(SegmentColumn::kModelId, i),
-                  .source = code(SegmentColumn::kSource, i),
-                  .kind = code(SegmentColumn::kKind, i),
-                  .hour_start_ms = static_cast<int64_t>(value(SegmentColumn::kTimestamp, i))};
-      if (sums.wide.empty()) {
-        line.sum.Add(Quantity{sums.mantissas[i], sums.scale});
-      } else {
-        line.sum = sums.wide[i];
-      }
-      line.count = columns.counts_[i];
-      // The first line of an entry has none before it.
-      while (*next_start < at) ++next_start;
-      if (*next_start != at && line.key <= rollup.lines[at - 1].key) {
-        return reader.Fault(ref.offset, fmt::format("line {} is not above the one before it", at));
-      }
-    }
+RollupLine RollupColumns::Line(uint32_t i) const {
+  const auto value = [&](SegmentColumn column) { return integers_[Place(column)][i]; };
+  const auto code = [&](SegmentColumn column) { return static_cast<uint32_t>(value(column)); };
+  RollupLine line{.key = {.product = code(SegmentColumn::kProductId),
+                          .meter = code(SegmentColumn::kMeterId),
+                          .unit = code(SegmentColumn::kUnit),
+                          .model = code(SegmentColumn::kModelId),
+                          .source = code(SegmentColumn::kSource),
+                          .kind = code(SegmentColumn::kKind),
+                          .hour_start_ms = static_cast<int64_t>(value(SegmentColumn::kTimestamp))},
+                  .sum = {},
+                  .count = counts_[i]};
+  if (quantities_.wide.empty()) {
+    line.sum.Add(Quantity{quantities_.mantissas[i], quantities_.scale});
+  } else {
+    line.sum = quantities_.wide[i];
   }
-  return rollup;
-}
-
-Status CheckRollup(const RollupReader& reader, const Rollup& rollup) {
-  TALLY_ASSIGN_OR_RETURN(const Rollup stored, ReadRollup(reader));
-  if (stored.starts != rollup.starts || stored.lines.size() != rollup.lines.size()) {
-    return reader.Fault(reader.footer().index.offset,
-                        "its lines are not of the accounts that the rows give");
-  }
-  for (size_t i = 0; i < stored.lines.size(); ++i) {
-    if (stored.lines[i] == rollup.lines[i]) continue;
-    TALLY_ASSIGN_OR_RETURN(const uint64_t offset, reader.OffsetOf(i / kLinesPerBlock));
-    return reader.Fault(offset, fmt::format("line {} is {}, the rows give {}", i,
-                                            LineText(stored.lines[i]), LineText(rollup.lines[i])));
-  }
-  return Status::Ok();
+  return line;
 }
 
 }  // namespace tallystick

@@ -52,7 +52,7 @@ class RollupReader {
   Status Fault(uint64_t offset, std::string_view what) const;
 
  private:
-  friend Result<Rollup> ReadRollup(const RollupReader& reader);
+  friend class RollupCursor;
   struct Index {
     BlockCache::Block block;
     IntChunk starts;
@@ -65,7 +65,6 @@ class RollupReader {
   Result<Index> LoadIndex() const;
   Result<Index> ParseIndex(BlockCache::Block block) const;
   Result<LineRange> LinesOf(const Index& index, uint64_t entry) const;
-  Result<std::vector<LineRange>> Entries(const Index& index) const;
   Result<BlockRef> RefOf(const Index& index, uint64_t block) const;
   Result<Bytes> Read(const BlockRef& ref) const;  // past the cache
 
@@ -95,7 +94,7 @@ class RollupColumns final : public ColumnSource {
   Result<std::span<const uint64_t>> Counts() override { return std::span<const uint64_t>(counts_); }
 
  private:
-  friend Result<Rollup> ReadRollup(const RollupReader& reader);
+  friend class RollupCursor;
   static constexpr std::array kColumns = {SegmentColumn::kProductId, SegmentColumn::kMeterId,
                                           SegmentColumn::kUnit,      SegmentColumn::kModelId,
                                           SegmentColumn::kSource,    SegmentColumn::kKind,
@@ -103,6 +102,7 @@ class RollupColumns final : public ColumnSource {
   static size_t Place(SegmentColumn column);
   // Of a payload that was read from `offset` of the file.
   Status Decode(uint64_t block, uint64_t offset, ByteSpan payload, uint32_t begin, uint32_t end);
+  RollupLine Line(uint32_t i) const;  // REQUIRES: i < rows().
   bool Unpack(Decoder& in, uint32_t lines, uint32_t begin, std::vector<uint64_t>& values) const;
   bool DecodeQuantities(Decoder& in, uint32_t lines, uint32_t begin);
   Status CheckLines(uint64_t offset);
@@ -118,12 +118,5 @@ class RollupColumns final : public ColumnSource {
   std::vector<int64_t> mantissas_;
   std::vector<ExactSum> wide_;
 };
-
-// All of the file, past the cache: every byte is verified, every entry's lines are in order.
-Result<Rollup> ReadRollup(const RollupReader& reader);
-
-// Compares all of the file, past the cache, with what the segment's rows give. kCorruption names
-// the first difference. `rollup`: as BuildRollup made it.
-Status CheckRollup(const RollupReader& reader, const Rollup& rollup);
 
 }  // namespace tallystick

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <functional>
 #include <random>
 
 #include "rollup/rollup_fixture.h"
@@ -523,6 +524,177 @@ TEST_F(RollupTest, ShortWritesAndReadsAreContinued) {
   EXPECT_GT(faults.fired(), 0u);
 }
 
+// --- lines go through, and are not kept ---
+
+// Tells what has been read of the segment when something comes.
+class Watching final : public RollupSink {
+ public:
+  explicit Watching(const SimFs& fs) : fs_(fs), before_(fs.bytes_read()) {}
+
+  std::vector<uint64_t> read_at_ends;  // of entries
+  uint64_t lines_left = UINT64_MAX;    // before an error
+
+  Status Add(const RollupLine&) override {
+    return lines_left-- == 0 ? Status::NoSpace("no more") : Status::Ok();
+  }
+  Status EndEntry() override {
+    read_at_ends.push_back(fs_.bytes_read() - before_);
+    return Status::Ok();
+  }
+
+ private:
+  const SimFs& fs_;
+  const uint64_t before_;
+};
+
+class StreamingTest : public RollupTest {
+ protected:
+  static constexpr uint64_t kAccounts = 20;  // with a row group each
+
+  void SetUp() override {
+    RollupRows rows;
+    for (uint64_t i = 0; i < kAccounts; ++i) {
+      AddRows(rows, {.account = fmt::format("a{:02}", i)}, 64);
+    }
+    ASSERT_TRUE(segment_.Write(rows).ok());
+    reader_ = *segment_.Open();
+    ASSERT_EQ(reader_->group_count(), kAccounts);
+  }
+
+  std::unique_ptr<SegmentReader> reader_;
+};
+
+TEST_F(StreamingTest, AnAccountsLinesComeBeforeTheNextOneIsRead) {
+  Watching sink(fs());
+  ASSERT_TRUE(BuildRollup(*reader_, kRowsPerLineMin, {}, sink).ok());
+  const std::vector<uint64_t>& read = sink.read_at_ends;
+  ASSERT_EQ(read.size(), 1 + kAccounts);
+  EXPECT_EQ(read.back(), 2 * read[0]) << "the second pass reads what the first one did";
+  for (size_t i = 2; i < kAccounts; ++i) EXPECT_GT(read[i], read[i - 1]) << i;
+}
+
+TEST_F(StreamingTest, AnErrorOfTheSinkEndsTheBuilding) {
+  for (uint64_t lines = 0; lines < 1 + kAccounts; ++lines) {
+    Watching sink(fs());
+    sink.lines_left = lines;
+    EXPECT_EQ(BuildRollup(*reader_, kRowsPerLineMin, {}, sink).code(), StatusCode::kNoSpace);
+    EXPECT_EQ(sink.read_at_ends.size(), lines) << "each entry has one line";
+  }
+}
+
+TEST_F(StreamingTest, ItIsGivenUpBeforeAnyRowGroup) {
+  uint64_t asked = 0, until = UINT64_MAX;
+  const std::function<bool()> stopped = [&] { return asked++ >= until; };
+  Watching all(fs());
+  ASSERT_TRUE(BuildRollup(*reader_, kRowsPerLineMin, stopped, all).ok());
+  EXPECT_EQ(asked, 2 * kAccounts);
+  for (until = 0; until < 2 * kAccounts; ++until) {
+    asked = 0;
+    Watching sink(fs());
+    const Status status = BuildRollup(*reader_, kRowsPerLineMin, stopped, sink);
+    EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+    EXPECT_EQ(status.reason(), "cancelled");
+    EXPECT_EQ(asked, until + 1);
+    EXPECT_LT(sink.read_at_ends.size(), 1 + kAccounts);
+  }
+}
+
+TEST_F(StreamingTest, BuildingLeavesTheCacheAlone) {
+  const BlockCache::Readings before = segment_.cache().Read();
+  ASSERT_TRUE(BuildRollup(*reader_, kRowsPerLineMin).ok());
+  const BlockCache::Readings after = segment_.cache().Read();
+  EXPECT_EQ(after.misses, before.misses);
+  EXPECT_EQ(after.hits, before.hits);
+  EXPECT_EQ(after.bytes, before.bytes);
+}
+
+TEST_F(RollupTest, BlocksAreWrittenBeforeTheLastLineComes) {
+  const Rollup rollup = MadeUpRollup(450, 1000);
+  WriteMadeUp(rollup);
+  const Bytes whole = Content();
+  ASSERT_GT(whole.size(), (1u << 20) + (1u << 19));
+  ASSERT_TRUE(fs().Remove(kRollupPath).ok());
+  const auto writer =
+      RollupWriter::Create(fs(), kRollupPath, info_, kRowsPerLineMin, /*governor=*/nullptr);
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE(Feed(rollup, **writer).ok());
+  EXPECT_GT(Content().size(), 1u << 20);
+  ASSERT_TRUE((*writer)->Finish().ok());
+  EXPECT_EQ(Content(), whole);
+}
+
+// --- digests ---
+
+RollupDigest DigestOfLines(const Rollup& rollup) {
+  RollupDigest digest;
+  for (size_t entry = 0; entry + 1 < rollup.starts.size(); ++entry) {
+    for (uint64_t i = rollup.starts[entry]; i < rollup.starts[entry + 1]; ++i) {
+      digest.Add(rollup.lines[i]);
+    }
+    digest.EndEntry();
+  }
+  return digest;
+}
+
+TEST_F(RollupTest, ADigestIsThatOfTheLinesWhoeverGoesThroughThem) {
+  const Rollup rollup = MadeUpRollup(5, 700);
+  WriteMadeUp(rollup);
+  const auto writer = RollupWriter::Create(fs(), "other", info_, kRowsPerLineMin, nullptr);
+  ASSERT_TRUE(writer.ok());
+  ASSERT_TRUE(Feed(rollup, **writer).ok());
+  EXPECT_EQ((*writer)->digest(), DigestOfLines(rollup));
+  uint64_t asked = 0;
+  const auto reader = Open();
+  const auto stored = DigestOf(*reader, [&] { return ++asked > 4; });
+  ASSERT_TRUE(stored.ok()) << stored.status().ToString();
+  EXPECT_EQ(*stored, DigestOfLines(rollup));
+  EXPECT_EQ(asked, 4u) << "once for each block";
+  EXPECT_EQ(DigestOf(*reader, [] { return true; }).status().reason(), "cancelled");
+}
+
+TEST_F(RollupTest, ADigestChangesWithAnyPartOfAnyLine) {
+  const Rollup rollup = MadeUpRollup(3, 4);
+  const std::vector<std::function<void(Rollup&)>> changes = {
+      [](Rollup& r) { ++r.lines[5].key.product; },
+      [](Rollup& r) { ++r.lines[5].key.kind; },
+      [](Rollup& r) { r.lines[11].key.hour_start_ms += kHourMs; },
+      [](Rollup& r) { ++r.lines[5].count; },
+      [](Rollup& r) { r.lines[5].sum.Add(Quantity{1, 12}); },
+      [](Rollup& r) { std::swap(r.lines[5], r.lines[6]); },
+      [](Rollup& r) { r.starts[2] = 7; },
+      [](Rollup& r) { r.starts.push_back(r.lines.size()); },
+      [](Rollup& r) { r.lines.pop_back(), --r.starts.back(); }};
+  for (size_t i = 0; i < changes.size(); ++i) {
+    Rollup other = rollup;
+    changes[i](other);
+    EXPECT_NE(DigestOfLines(other), DigestOfLines(rollup)) << i;
+  }
+}
+
+TEST_F(RollupTest, LinesOfAllAccountsMustComeToTheSegmentsTotals) {
+  RollupRows rows;
+  AddRows(rows, {.quantity = Quantity::FromInteger(3)}, 20);
+  AddRows(rows, {.account = "b", .disposition = Disposition::kQuarantined}, 9);
+  Write(rows);
+  const auto segment = *segment_.Open();
+  EXPECT_TRUE(DigestOfLines(rollup_).CheckTotals(*segment).ok());
+  Rollup other = rollup_;
+  ++other.lines[0].count;
+  const Status status = DigestOfLines(other).CheckTotals(*segment);
+  EXPECT_EQ(status.code(), StatusCode::kCorruption);
+  EXPECT_NE(status.message().find("000123.seg: the lines of all accounts come to 60 in 21 events, "
+                                  "its footer says 60 in 20"),
+            std::string::npos)
+      << status.message();
+  other = rollup_;
+  other.lines[0].sum.Add(Quantity{1, 12});
+  EXPECT_FALSE(DigestOfLines(other).CheckTotals(*segment).ok());
+  other = rollup_;
+  ++other.lines[1].count;  // of an account
+  EXPECT_TRUE(DigestOfLines(other).CheckTotals(*segment).ok());
+  EXPECT_TRUE(DigestOfLines({.starts = {0, 0}, .lines = {}}).CheckTotals(*segment).ok());
+}
+
 // --- segments that contradict themselves ---
 
 // Makes another value of a column of which a row group has only one, under a right checksum.
@@ -619,9 +791,9 @@ TEST_F(RollupTest, TheFilesOfManySegmentsAreThoseOfTheGolden) {
     Write(rows);
     const Bytes file = Content();
     const size_t bytes = file.size() - kRollupFooterBytes;
-    text += fmt::format("{}: {} entries, {} lines, {} bytes, {:016x}\n", what,
-                        Open()->footer().entries, Open()->footer().lines, bytes,
-                        XXH3_64bits(file.data(), bytes));
+    text +=
+        fmt::format("{}: {} entries, {} lines, {} bytes, {:016x}\n", what, Open()->footer().entries,
+                    Open()->footer().lines, bytes, XXH3_64bits(file.data(), bytes));
     ASSERT_TRUE(fs().Remove(TestSegment::kPath).ok());
     ASSERT_TRUE(fs().Remove(kRollupPath).ok());
   };
@@ -647,15 +819,14 @@ TEST_F(RollupTest, TheFilesOfManySegmentsAreThoseOfTheGolden) {
     std::mt19937_64 random(seed);
     RollupRows rows;
     for (uint32_t i = 0; i < 20'000; ++i) {
-      AddRow(rows,
-             {.account = "a" + std::to_string(random() % (3 * seed)),
-              .meter = "m" + std::to_string(random() % 2),
-              .source = "s" + std::to_string(random() % 3),
-              .kind = random() % 9 == 0 ? EventKind::kCorrection : EventKind::kUsage,
-              .timestamp_ms = kNoonMs + static_cast<int64_t>(random() % (200 * kHourMs)),
-              .quantity = Quantity::Normalized(static_cast<int64_t>(random() % 1000), 2),
-              .disposition = random() % 50 == 0 ? Disposition::kQuarantined
-                                                : Disposition::kCounted});
+      AddRow(rows, {.account = "a" + std::to_string(random() % (3 * seed)),
+                    .meter = "m" + std::to_string(random() % 2),
+                    .source = "s" + std::to_string(random() % 3),
+                    .kind = random() % 9 == 0 ? EventKind::kCorrection : EventKind::kUsage,
+                    .timestamp_ms = kNoonMs + static_cast<int64_t>(random() % (200 * kHourMs)),
+                    .quantity = Quantity::Normalized(static_cast<int64_t>(random() % 1000), 2),
+                    .disposition =
+                        random() % 50 == 0 ? Disposition::kQuarantined : Disposition::kCounted});
     }
     write(fmt::format("200 hours, seed {}", seed), rows);
   }

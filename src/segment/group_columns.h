@@ -1,5 +1,5 @@
-// GroupColumns: rows of one row group at a time, column by column. Blocks come through the cache, or
-// past it: whoever reads a whole segment once must not drive out what queries use.
+// GroupColumns: rows of one row group at a time, column by column. Blocks come through the cache,
+// or past it: whoever reads a whole segment once must not drive out what queries use.
 //
 // Thread rule: one thread; the reader must outlive it.
 #pragma once

@@ -37,6 +37,9 @@ Result<std::unique_ptr<SegmentReader>> SegmentReader::Open(FileSystem& fs, const
 }
 
 const SegmentInfo& SegmentReader::info() const { return file_->info(); }
+SegmentTotals SegmentReader::totals() const {
+  return {info().rows, info().quarantined, file_->footer().quantity};
+}
 const std::string& SegmentReader::path() const { return file_->path(); }
 uint32_t SegmentReader::group_count() const { return file_->footer().group_count(); }
 uint64_t SegmentReader::table_bytes() const {

@@ -120,6 +120,7 @@ class SegmentReader {
   ~SegmentReader();
 
   const SegmentInfo& info() const;
+  SegmentTotals totals() const;  // as the footer says
   const std::string& path() const;
   uint32_t group_count() const;
   // Of its dictionaries, account index, commit times, quarantined list: what is read at a piece.

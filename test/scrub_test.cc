@@ -11,7 +11,7 @@
 
 #include "base/coding.h"
 #include "dedupe/sidecar_writer.h"
-#include "engine/sidecar_keeper.h"
+#include "engine/sidecar_rebuild.h"
 #include "rollup/rollup.h"
 #include "testing/rig.h"
 #include "testing/scenario.h"

@@ -291,7 +291,8 @@ Status Compactor::CheckSamples(Job& job) {
 
 void Compactor::WriteSums(Job& job) {
   const std::string path = Path(RollupFileName(job.number));
-  auto rollup = MakeRollup(env_.fs(), path, job.segment->rows(), options_, cache_, &governor_);
+  auto rollup = MakeRollup(env_.fs(), path, job.segment->rows(), options_, cache_, &governor_,
+                           [this] { return !Stopped().ok(); });
   job.phase = Phase::kNames;
   if (rollup.ok()) {
     job.bytes += (*rollup)->bytes();

@@ -110,6 +110,7 @@ class Db::Impl {
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Scrubber> scrubber_;
   bool running_ = false;
+  std::atomic<bool> closing_ = false;
 
   Status Ready() const;
   void Ingest(Batch batch, const IngestOptions& options, IngestDone done, bool may_block);
@@ -290,7 +291,8 @@ ScrubSources Db::Impl::WhatToScrub() {
           .versions = *versions_,
           .log = *keeper_,
           .sidecars = *sidecars_,
-          .next_frame = [this] { return committer_->next_frame(); }};
+          .next_frame = [this] { return committer_->next_frame(); },
+          .stopped = [this] { return closing_.load(std::memory_order_relaxed); }};
 }
 
 // Whether there may be another memtable.
@@ -551,6 +553,7 @@ Status Db::Impl::Close() {
   if (!running_) return Status::Ok();
   running_ = false;
   committer_->StopTaking();
+  closing_ = true;
   compactor_->Stop();
   sidecars_->Stop();
   governor_.Release();

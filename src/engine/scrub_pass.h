@@ -3,7 +3,7 @@
 //
 //   IDENTITY, manifest   the bytes are those that the engine holds
 //   N.idx                CheckSidecar; its entries are kept as a sum
-//   N.sum                ReadRollup
+//   N.sum                every block, every line in order
 //   wal/N                every frame that is durable
 //   N.seg                CheckSegment; every row is hashed again, and the sum of these entries must
 //                        be that of N.idx; the lines of N.sum must be those that the rows give
@@ -47,6 +47,7 @@ struct ScrubSources {
   const LogKeeper& log;
   SidecarKeeper& sidecars;
   std::function<FrameNumber()> next_frame;  // all below it are durable, once there is a log
+  std::function<bool()> stopped;            // the database is being closed: what takes long gives up
 };
 
 class ScrubPass {

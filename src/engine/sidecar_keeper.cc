@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "base/result.h"
+#include "engine/sidecar_rebuild.h"
 #include "model/identity.h"
 #include "query/row_scan.h"
 #include "rollup/rollup_cursor.h"
@@ -21,52 +22,7 @@ namespace {
 
 constexpr int64_t kRetryMicros = 10'000'000;
 
-// Has `write` make a temporary file, synced, and puts it in the place of `path`. On an error no
-// partial file is left.
-Status ReplaceFile(FileSystem& fs, const std::string& directory, const std::string& path,
-                   const std::function<Status(const std::string&)>& write) {
-  const std::string temporary = path + ".tmp";
-  Status status = fs.Remove(temporary);  // what a crash left behind
-  if (!status.ok() && status.code() != StatusCode::kNotFound) return status;
-  status = write(temporary);
-  if (status.ok()) status = fs.Rename(temporary, path);
-  if (status.ok()) status = SyncDirectory(fs, directory);
-  if (!status.ok()) IgnoreError(fs.Remove(temporary), "an orphan that the next start removes");
-  return status;
-}
-
 }  // namespace
-
-Result<std::vector<SidecarEntry>> KeysOfSegment(const SegmentReader& rows, IdentityScope scope) {
-  std::vector<SidecarEntry> entries;
-  entries.reserve(rows.info().rows);
-  SegmentCursor cursor(rows, kAllSegmentColumns);
-  Bytes canonical;
-  for (uint32_t row = 0; row < rows.info().rows; ++row) {
-    TALLY_RETURN_IF_ERROR(cursor.Seek(row));
-    const RowView view = cursor.row();
-    canonical.clear();
-    EncodeRow(view, canonical);
-    const RowKey key = KeyOfRow(scope, view, cursor.disposition(), canonical);
-    entries.push_back({key.key, key.payload_hash, row});
-  }
-  return entries;
-}
-
-Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layout& layout,
-                                                      const LiveSegment& segment,
-                                                      IdentityScope scope, IoGovernor* governor) {
-  const std::string path = JoinPath(layout.segment_dir, SidecarFileName(segment.listed().number));
-  auto entries = KeysOfSegment(segment.rows(), scope);
-  if (!entries.ok()) return NoteDamage(segment, entries.status());
-  TALLY_RETURN_IF_ERROR(
-      ReplaceFile(fs, layout.segment_dir, path, [&](const std::string& temporary) {
-        return WriteSidecar(fs, temporary, segment.binding(), *std::move(entries), governor);
-      }));
-  TALLY_ASSIGN_OR_RETURN(auto sidecar, SidecarReader::Open(fs, path, segment.binding()));
-  TALLY_RETURN_IF_ERROR(CheckSidecar(*sidecar));
-  return sidecar;
-}
 
 Result<std::unique_ptr<RollupReader>> MakeRollup(FileSystem& fs, const std::string& path,
                                                  const SegmentReader& rows,
@@ -147,8 +103,10 @@ StepResult SidecarKeeper::Step() {
 }
 
 StepResult SidecarKeeper::Rebuild(const LiveSegment& segment) {
-  auto sidecar = RebuildSidecar(env_.fs(), layout_, segment, scope_, &governor_);
+  auto sidecar = RebuildSidecar(env_.fs(), layout_, segment, scope_, &governor_,
+                                [this] { return stopped_.load(); });
   if (!sidecar.ok()) {
+    if (stopped_) return StepResult::Wait();
     Log(LogLevel::kError, fmt::format("the sidecar of segment {} cannot be rebuilt yet: {}",
                                       segment.listed().number.value, sidecar.status().ToString()));
     retry_at_us_ = env_.clock().MonotonicMicros() + kRetryMicros;

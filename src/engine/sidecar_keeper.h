@@ -20,15 +20,6 @@
 
 namespace tallystick {
 
-// The entries of a segment's sidecar, made from its rows.
-Result<std::vector<SidecarEntry>> KeysOfSegment(const SegmentReader& rows, IdentityScope scope);
-
-// Writes the segment's sidecar anew from its rows: temporary name, sync, rename, directory sync.
-// Opens and checks it. On an error no partial file is left.
-Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layout& layout,
-                                                      const LiveSegment& segment,
-                                                      IdentityScope scope, IoGovernor* governor);
-
 // Builds the segment's rollup and writes it; then opens it, reads all of it back, past the cache,
 // and compares it with what was built and with the totals of the segment. Memory: BuildRollup's and
 // RollupWriter's. kUnavailable `cancelled` soon after `stopped` (may be empty) says so. On an error

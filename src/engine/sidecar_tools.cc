@@ -5,7 +5,7 @@
 #include "base/result.h"
 #include "dedupe/udbidx01.h"
 #include "engine/recovery.h"
-#include "engine/sidecar_keeper.h"
+#include "engine/sidecar_rebuild.h"
 #include "env/env.h"
 
 namespace tallystick {
@@ -94,7 +94,7 @@ Result<SidecarReports> RebuildSidecars(const std::string& directory, const OpenO
           return Status::Ok();
         }
         report->entries = segment.listed().rows;
-        return RebuildSidecar(fs, opened.layout, segment, opened.identity.scope, nullptr).status();
+        return RebuildSidecar(fs, opened.layout, segment, opened.identity.scope, nullptr, {}).status();
       });
 }
 

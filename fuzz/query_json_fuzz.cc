@@ -5,8 +5,8 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "server/query_json.h"
-#include "server/utf8.h"
 
 namespace tallystick {
 namespace {

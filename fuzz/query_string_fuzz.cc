@@ -3,10 +3,10 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "server/query_string.h"
 #include "server/routes.h"
 #include "server/time_parse.h"
-#include "server/utf8.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tallystick;

@@ -4,12 +4,12 @@
 #include <string>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "model/batch_builder.h"
 #include "server/chunk_decoder.h"
 #include "server/compression.h"
 #include "server/ingest_json.h"
 #include "server/request_head.h"
-#include "server/utf8.h"
 
 namespace tallystick {
 namespace {

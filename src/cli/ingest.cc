@@ -20,12 +20,12 @@
 #include <boost/json/parse.hpp>
 
 #include "base/result.h"
+#include "base/utf8.h"
 #include "cli/command.h"
 #include "cli/csv_mapping.h"
 #include "cli/ingest_sink.h"
 #include "cli/line_reader.h"
 #include "env/env.h"
-#include "server/utf8.h"
 
 namespace tallystick {
 namespace {

@@ -7,9 +7,9 @@
 #include <fmt/format.h>
 
 #include "base/result.h"
+#include "base/text.h"
 #include "cli/calendar.h"
 #include "server/json_writer.h"
-#include "server/text.h"
 #include "server/time_parse.h"
 #include "tallystick/query.h"
 

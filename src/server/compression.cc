@@ -6,8 +6,8 @@
 #include <zlib.h>
 #include <zstd.h>
 
-#include "server/text.h"
-#include "server/utf8.h"
+#include "base/text.h"
+#include "base/utf8.h"
 
 namespace tallystick {
 namespace {

@@ -22,7 +22,7 @@
 #include <boost/asio/buffer.hpp>
 
 #include "base/check.h"
-#include "server/text.h"
+#include "base/text.h"
 
 namespace tallystick {
 namespace {

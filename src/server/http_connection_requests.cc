@@ -9,11 +9,11 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "server/http_connection.h"
 #include "server/page.h"
 #include "server/query_json.h"
 #include "server/status_document.h"
-#include "server/utf8.h"
 
 namespace tallystick {
 namespace {

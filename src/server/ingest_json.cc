@@ -15,9 +15,9 @@
 
 #include <fmt/format.h>
 
+#include "base/json_reader.h"
 #include "base/result.h"
-#include "server/json_reader.h"
-#include "server/utf8.h"
+#include "base/utf8.h"
 
 namespace tallystick {
 namespace {

@@ -23,17 +23,13 @@
 #include <optional>
 #include <string_view>
 
+#include "base/json_token.h"
 #include "tallystick/event.h"
 #include "tallystick/status.h"
 
 namespace tallystick {
 
 enum class UnknownFields : uint8_t { kReject, kIgnore };
-
-// What must be readable (and may be written) behind the text handed to ParseBody.
-inline constexpr size_t kJsonPaddingBytes = 64;
-// Deeper nesting than this is refused as invalid_json.
-inline constexpr size_t kJsonDepthMax = 64;
 
 class EventParser {
  public:

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/utf8.h"
 #include "server/csv_writer.h"
 #include "server/json_writer.h"
-#include "server/utf8.h"
 
 namespace tallystick {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "base/utf8.h"
 #include "server/json_writer.h"
-#include "server/utf8.h"
 
 namespace tallystick {
 namespace {

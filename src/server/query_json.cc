@@ -15,11 +15,11 @@
 
 #include <fmt/format.h>
 
+#include "base/json_reader.h"
 #include "base/result.h"
-#include "server/json_reader.h"
-#include "server/text.h"
+#include "base/text.h"
+#include "base/utf8.h"
 #include "server/time_parse.h"
-#include "server/utf8.h"
 
 namespace tallystick {
 namespace {

@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/result.h"
-#include "server/text.h"
+#include "base/text.h"
 #include "server/time_parse.h"
 
 namespace tallystick {

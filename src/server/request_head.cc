@@ -6,7 +6,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/http/basic_parser.hpp>
 
-#include "server/text.h"
+#include "base/text.h"
 
 namespace tallystick {
 namespace {

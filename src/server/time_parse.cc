@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "server/utf8.h"
+#include "base/utf8.h"
 
 namespace tallystick {
 namespace {

@@ -3,11 +3,17 @@
 // Thread rule: pure functions.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string_view>
 
 namespace tallystick {
+
+// What must be readable (and may be written) behind a text that is parsed.
+inline constexpr size_t kJsonPaddingBytes = 64;
+// Deeper nesting than this is refused as invalid_json.
+inline constexpr size_t kJsonDepthMax = 64;
 
 // The grammar of RFC 8259, section 6: no leading zeros, no '+', digits on both sides of a point.
 bool IsJsonNumber(std::string_view token);

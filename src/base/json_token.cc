@@ -1,4 +1,4 @@
-#include "server/json_token.h"
+#include "base/json_token.h"
 
 #include <bit>
 #include <charconv>

@@ -19,9 +19,8 @@
 #define SIMDJSON_DEVELOPMENT_CHECKS 0
 #include <simdjson.h>
 
-#include "server/ingest_json.h"
-#include "server/json_token.h"
-#include "server/text.h"
+#include "base/json_token.h"
+#include "base/text.h"
 #include "tallystick/status.h"
 
 namespace tallystick {

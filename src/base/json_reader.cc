@@ -1,8 +1,8 @@
-#include "server/json_reader.h"
+#include "base/json_reader.h"
 
 #include <fmt/format.h>
 
-#include "server/utf8.h"
+#include "base/utf8.h"
 
 namespace tallystick {
 namespace {

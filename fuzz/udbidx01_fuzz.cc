@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "base/check.h"
-#include "dedupe/udbidx01.h"
+#include "usagedb/udbidx01.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace tallystick;

@@ -10,10 +10,10 @@
 
 #include "dedupe/sidecar_reader.h"
 #include "dedupe/sidecar_writer.h"
-#include "dedupe/udbidx01.h"
 #include "testing/machine.h"
 #include "testing/scenario.h"
 #include "testing/sim_fs.h"
+#include "usagedb/udbidx01.h"
 
 namespace tallystick {
 namespace {

@@ -12,7 +12,7 @@
 #include "base/coding.h"
 #include "dedupe/sidecar_writer.h"
 #include "engine/sidecar_rebuild.h"
-#include "rollup/rollup.h"
+#include "rollup/whole_rollup_fixture.h"
 #include "testing/rig.h"
 #include "testing/scenario.h"
 #include "testing/tried.h"

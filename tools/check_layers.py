@@ -23,7 +23,8 @@ ALLOWED = {
     "manifest": CORE,
     "memtable": CORE,
     "segment": CORE,
-    "dedupe": CORE,
+    # `inspect` and `export` tell usageDb's sidecars from ours.
+    "dedupe": CORE | {"usagedb"},
     "rollup": CORE | {"segment"},
     "usagedb": CORE,
     "query": STORED | {"usagedb"},

@@ -57,6 +57,7 @@ MUTANTS = {
     "row_map_shifted": ["compaction_test", "simulation_test"],
     "merged_key_missing": ["compaction_test", "simulation_test"],
     "compaction_check_skipped": ["compaction_test"],
+    "usagedb_checksum_trusted": ["usagedb_move_test"],
 }
 
 USUAL = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried", "stale_frame_believed",

@@ -11,7 +11,7 @@
 namespace tallystick {
 namespace {
 
-constexpr std::array<std::string_view, 41> kNames = {
+constexpr std::array<std::string_view, 42> kNames = {
     "ack_before_sync",          // the group is answered and published before its frame is written
     "sync_skipped",             // an append never syncs
     "short_write_ignored",      // a short write counts as a whole one
@@ -53,6 +53,7 @@ constexpr std::array<std::string_view, 41> kNames = {
     "row_map_shifted",                  // a merged sidecar's row numbers are off by one
     "merged_key_missing",               // some keys of a merged sidecar are lost to others
     "compaction_check_skipped",         // a merged segment is not read back
+    "usagedb_checksum_trusted",         // an import believes a segment whose checksum is wrong
 };
 
 std::string_view ActiveName() {

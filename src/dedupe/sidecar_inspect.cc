@@ -7,7 +7,7 @@
 
 #include "base/result.h"
 #include "dedupe/sidecar_reader.h"
-#include "dedupe/udbidx01.h"
+#include "usagedb/udbidx01.h"
 
 namespace tallystick {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "dedupe/sidecar_fixture.h"
-#include "dedupe/udbidx01.h"
+#include "usagedb/udbidx01.h"
 
 namespace tallystick {
 namespace {

@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include "base/result.h"
-#include "dedupe/udbidx01.h"
 #include "engine/recovery.h"
 #include "engine/sidecar_rebuild.h"
 #include "env/env.h"
+#include "usagedb/udbidx01.h"
 
 namespace tallystick {
 namespace {

@@ -1,15 +1,13 @@
-#include "dedupe/udbidx01.h"
+#include "usagedb/udbidx01.h"
 
-#include <blake3.h>
 #include <fmt/format.h>
 
-#include <array>
-#include <bit>
 #include <cstring>
 
 #include "base/check.h"
 #include "base/result.h"
-#include "model/identity.h"
+#include "usagedb/bincode.h"
+#include "usagedb/event_hash.h"
 
 namespace tallystick::udbidx01 {
 namespace {
@@ -18,66 +16,6 @@ namespace {
 constexpr uint64_t kHeadBytes = sizeof kMagic + sizeof(uint32_t) + sizeof(uint64_t);
 constexpr uint64_t kChecksumBytes = sizeof(uint64_t);
 constexpr uint64_t kFileBytesMax = kHeadBytes + kEntriesMax * kEntryBytes + kChecksumBytes;
-
-// The first bytes of BLAKE3, as many as `out` has.
-void Blake3(ByteSpan data, std::span<uint8_t> out) {
-  blake3_hasher hasher;
-  blake3_hasher_init(&hasher);
-  blake3_hasher_update(&hasher, data.data(), data.size());
-  blake3_hasher_finalize(&hasher, out.data(), out.size());
-}
-
-uint64_t Checksum(ByteSpan data) {
-  std::array<uint8_t, 8> hash;
-  Blake3(data, hash);
-  return std::bit_cast<uint64_t>(hash);
-}
-
-void PutRaw(Bytes& out, ByteSpan data) { out.insert(out.end(), data.begin(), data.end()); }
-
-// --- bincode 1.3: fixed-width integers, u64 lengths, an option is a byte ---
-
-void PutText(Bytes& out, std::string_view text) {
-  PutFixed<uint64_t>(out, text.size());
-  PutRaw(out, AsByteSpan(text));
-}
-
-void PutOptionalText(Bytes& out, const std::optional<std::string_view>& text) {
-  PutFixed<uint8_t>(out, text.has_value() ? 1 : 0);
-  if (text.has_value()) PutText(out, *text);
-}
-
-void PutDimensions(Bytes& out, const RowView& row) {
-  PutFixed<uint64_t>(out, row.dimension_count);
-  Decoder decoder(row.dimension_bytes);
-  for (uint32_t i = 0; i < row.dimension_count; ++i) {
-    PutText(out, decoder.Text());
-    PutText(out, decoder.Text());
-  }
-  TALLY_CHECK(decoder.ok());
-}
-
-// The fields in the order of usageDb's struct; the server's stamp counts as 0.
-void PutEvent(Bytes& out, const RowView& row) {
-  PutText(out, row.event_id);
-  PutFixed<uint32_t>(out, static_cast<uint32_t>(row.kind));
-  PutFixed<uint8_t>(out, row.correction_ref.has_value() ? 1 : 0);
-  if (row.correction_ref.has_value()) {
-    PutText(out, row.correction_ref->original_event_id);
-    PutText(out, row.correction_ref->reason);
-  }
-  PutText(out, row.account_id);
-  PutOptionalText(out, row.subscription_id);
-  PutText(out, row.product_id);
-  PutText(out, row.meter_id);
-  PutFixed<int64_t>(out, row.timestamp_ms);
-  PutFixed<int128>(out, row.quantity.mantissa);
-  PutText(out, row.unit);
-  PutText(out, row.source);
-  PutOptionalText(out, row.model_id);
-  PutDimensions(out, row);
-  PutFixed<int64_t>(out, 0);
-}
 
 }  // namespace
 
@@ -96,8 +34,8 @@ Bytes EncodeDedupeIndex(std::span<const DedupeEntry> entries) {
   for (const char c : kMagic) PutFixed(out, c);
   PutFixed<uint32_t>(out, static_cast<uint32_t>(entries.size()));
   PutFixed<uint64_t>(out, entries.size());
-  PutRaw(out, std::as_bytes(entries));
-  PutFixed<uint64_t>(out, Checksum(out));
+  usagedb::PutRaw(out, std::as_bytes(entries));
+  PutFixed<uint64_t>(out, usagedb::Checksum(out));
   return out;
 }
 
@@ -120,7 +58,7 @@ Result<std::vector<DedupeEntry>> DecodeDedupeIndex(ByteSpan file) {
         fmt::format("the count is {}, the vector's length {}", count, length));
   }
   const ByteSpan covered = file.first(file.size() - kChecksumBytes);
-  if (LoadFixed<uint64_t>(file.data() + covered.size()) != Checksum(covered)) {
+  if (LoadFixed<uint64_t>(file.data() + covered.size()) != usagedb::Checksum(covered)) {
     return Status::Corruption("the checksum does not match");
   }
   std::vector<DedupeEntry> entries(count);
@@ -162,16 +100,14 @@ Result<EventHash> UsageDbPayloadHash(const RowView& row) {
                                           "all that usageDb can hold",
                                           row.event_id, row.quantity.ToString()));
   }
-  Bytes encoded;
-  PutEvent(encoded, row);
-  EventHash hash;
-  Blake3(encoded, hash.bytes);
-  return hash;
+  std::vector<Dimension> dimensions;
+  Bytes scratch;
+  return usagedb::HashOfPayload(usagedb::ViewOf(row, &dimensions), &scratch);
 }
 
 Result<DedupeEntry> EntryOf(const RowView& row, int64_t commit_time_us) {
   DedupeEntry entry;
-  entry.id_hash = IdHash(IdentityScope::kGlobal, row.account_id, row.event_id);
+  entry.id_hash = usagedb::HashOfId(row.event_id);
   TALLY_ASSIGN_OR_RETURN(entry.payload_hash, UsageDbPayloadHash(row));
   entry.ingested_at_ms = commit_time_us / 1000;
   return entry;

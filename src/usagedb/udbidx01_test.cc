@@ -1,5 +1,5 @@
 // Against the files that usageDb 0.4.0 itself wrote (testdata/usagedb-0.4.0).
-#include "dedupe/udbidx01.h"
+#include "usagedb/udbidx01.h"
 
 #include <blake3.h>
 #include <gtest/gtest.h>

@@ -26,6 +26,9 @@ using LogSink = std::function<void(LogLevel, std::string_view)>;  // called from
 struct EventLimits {
   uint32_t id_bytes_max = 256;                        // event, account, product, ... ids; 1..65535
   int64_t timestamp_ahead_ms_max = 24 * 3600 * 1000;  // beyond now; >= 0
+  // For an import, which keeps what it finds: texts are held to no rule but UTF-8, and ids to
+  // 65,535 bytes; id_bytes_max does not count. What else the format needs is still asked for.
+  bool format_only = false;
 };
 
 struct IngestOptions {

@@ -53,6 +53,7 @@ int RunCli(int argc, const char* const* argv) {
   AddSidecar(app, &action);
   AddCompact(app, &action);
   AddScrub(app, &action);
+  AddUsageDb(app, &action);
   for (CLI::App* command : app.get_subcommands({})) {
     command->allow_config_extras(CLI::config_extras_mode::error);
   }

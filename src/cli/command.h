@@ -32,6 +32,7 @@ void AddVerify(CLI::App& app, Action* action);
 void AddSidecar(CLI::App& app, Action* action);
 void AddCompact(CLI::App& app, Action* action);
 void AddScrub(CLI::App& app, Action* action);
+void AddUsageDb(CLI::App& app, Action* action);  // import-usagedb, export-usagedb
 
 // --url and --data, one of which is needed.
 struct Place {

@@ -81,6 +81,10 @@ class FileSystem {
   // flock on the file, created if need be. Held by another: kFailedPrecondition `locked`, the
   // message with the holder's process id as far as known. The file then holds this process's id.
   virtual Result<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;
+  // The same of another program's lock file, which must exist: nothing is written to it.
+  virtual Result<std::unique_ptr<FileLock>> LockForeign(const std::string& path) {
+    return Lock(path);
+  }
 };
 
 class Clock {

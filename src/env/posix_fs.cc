@@ -217,4 +217,14 @@ Result<std::unique_ptr<FileLock>> PosixFs::Lock(const std::string& path) {
   return std::make_unique<PosixLock>(std::move(fd));
 }
 
+Result<std::unique_ptr<FileLock>> PosixFs::LockForeign(const std::string& path) {
+  Descriptor fd(Uninterrupted([&] { return open(path.c_str(), O_RDONLY | O_CLOEXEC); }));
+  if (fd.get() < 0) return ErrnoStatus("open", path, errno);
+  if (Uninterrupted([&] { return flock(fd.get(), LOCK_EX | LOCK_NB); }) == 0) {
+    return std::make_unique<PosixLock>(std::move(fd));
+  }
+  if (errno != EWOULDBLOCK) return ErrnoStatus("lock", path, errno);
+  return Status::FailedPrecondition("locked", path + " is held by another process");
+}
+
 }  // namespace tallystick

@@ -23,8 +23,13 @@ Batch BatchBuilder::Make(IdentityScope scope, const EventLimits& limits) {
   return Batch(std::make_unique<BatchBuilder>(scope, limits));
 }
 
+Batch BatchBuilder::Copy(const Batch& batch) {
+  return Batch(std::make_unique<BatchBuilder>(*batch.builder_));
+}
+
 void BatchBuilder::Add(const EventView& event, std::optional<Rejection> deferred) {
-  if (auto bad = CheckEventShape(event)) return AddRejected(event.event_id, *std::move(bad));
+  auto bad = limits_.format_only ? CheckEventFormat(event) : CheckEventShape(event);
+  if (bad) return AddRejected(event.event_id, *std::move(bad));
   if (records_.size() > kRecordsBytesMax) {
     return AddRejected(event.event_id, {"batch_too_large", "events", "the batch is too large"});
   }
@@ -40,7 +45,7 @@ void BatchBuilder::Add(const EventView& event, std::optional<Rejection> deferred
   entry.id_hash = IdHash(scope_, event.account_id, event.event_id);
   entry.payload_hash = PayloadHash(canonical(entry));
   entry.timestamp_ms = event.timestamp_ms;
-  if (!deferred) deferred = CheckEventOptions(event, limits_);
+  if (!deferred && !limits_.format_only) deferred = CheckEventOptions(event, limits_);
   if (deferred) {
     entry.rejection = static_cast<uint32_t>(rejections_.size());
     rejections_.push_back(*std::move(deferred));

@@ -36,6 +36,7 @@ class BatchBuilder {
   BatchBuilder(IdentityScope scope, const EventLimits& limits) : scope_(scope), limits_(limits) {}
 
   static Batch Make(IdentityScope scope, const EventLimits& limits);
+  static Batch Copy(const Batch& batch);
   static BatchBuilder& Of(Batch& batch) { return *batch.builder_; }
 
   void Add(const EventView& event, std::optional<Rejection> deferred);

@@ -39,6 +39,20 @@ std::vector<std::string> IdsInRecords(const BatchBuilder& builder) {
   return ids;
 }
 
+TEST(BatchBuilderTest, WithFormatOnlyNoOptionCountsAndACopyIsTheSame) {
+  EventLimits limits;
+  limits.id_bytes_max = 1;
+  limits.format_only = true;
+  Batch batch = BatchBuilder::Make(IdentityScope::kGlobal, limits);
+  batch.Add(EventOf("a\tlonger id"));
+  EXPECT_EQ(BatchBuilder::Of(batch).entries()[0].rejection, BatchBuilder::kNoRejection);
+  Batch copy = BatchBuilder::Copy(batch);
+  EXPECT_EQ(copy.event_id(0), "a\tlonger id");
+  EXPECT_EQ(copy.encoded_bytes(), batch.encoded_bytes());
+  copy.Add(EventOf("b"));
+  EXPECT_EQ(batch.size(), 1u);
+}
+
 TEST(BatchBuilderTest, OneBadEventKeepsItsPlaceAndHurtsNoOther) {
   Batch batch = BatchBuilder::Make(IdentityScope::kGlobal, {});
   batch.Add(EventOf("e1"));

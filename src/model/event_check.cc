@@ -179,7 +179,7 @@ bool HasPlainNames(const EventView& event) {
          (!event.correction_ref || plain(event.correction_ref->original_event_id));
 }
 
-std::optional<Rejection> CheckNames(const EventView& event) {
+std::optional<Rejection> CheckNames(const EventView& event, Controls controls) {
   if (HasPlainNames(event)) return std::nullopt;
   const Names names(event);
   for (const NamedText& name : names.Required()) {
@@ -189,13 +189,13 @@ std::optional<Rejection> CheckNames(const EventView& event) {
     }
   }
   for (const NamedText& name : names.All()) {
-    if (auto bad = CheckText(name.field, name.value, kIdBytesHardMax, Controls::kRefused))
-      return bad;
+    if (auto bad = CheckText(name.field, name.value, kIdBytesHardMax, controls)) return bad;
   }
   return std::nullopt;
 }
 
-std::optional<Rejection> CheckDimensions(std::span<const Dimension> dimensions) {
+std::optional<Rejection> CheckDimensions(std::span<const Dimension> dimensions,
+                                         size_t key_bytes_max, size_t value_bytes_max) {
   if (dimensions.size() > kDimensionsMax) {
     return Rejection{
         "too_many_dimensions", "dimensions",
@@ -203,12 +203,11 @@ std::optional<Rejection> CheckDimensions(std::span<const Dimension> dimensions) 
   }
   for (size_t i = 0; i < dimensions.size(); ++i) {
     const auto& [key, value] = dimensions[i];
-    if (auto bad = CheckText("dimensions", key, kDimensionKeyBytesMax, Controls::kAllowed)) {
+    if (auto bad = CheckText("dimensions", key, key_bytes_max, Controls::kAllowed)) {
       return bad;
     }
-    if (value.size() > kDimensionValueBytesMax || !TextFault(value, Controls::kAllowed).empty()) {
-      return CheckText("dimensions." + Shown(key), value, kDimensionValueBytesMax,
-                       Controls::kAllowed);
+    if (value.size() > value_bytes_max || !TextFault(value, Controls::kAllowed).empty()) {
+      return CheckText("dimensions." + Shown(key), value, value_bytes_max, Controls::kAllowed);
     }
     for (size_t j = 0; j < i; ++j) {
       if (dimensions[j].key == key) {
@@ -220,13 +219,13 @@ std::optional<Rejection> CheckDimensions(std::span<const Dimension> dimensions) 
   return std::nullopt;
 }
 
-std::optional<Rejection> CheckCorrection(const EventView& event) {
+std::optional<Rejection> CheckCorrection(const EventView& event, size_t reason_bytes_max) {
   if (event.kind > EventKind::kRetraction) {
     return Rejection{"invalid_kind", "kind",
                      fmt::format("kind {} is not known", static_cast<int>(event.kind))};
   }
   if (event.correction_ref) {
-    return CheckText("correction_ref.reason", event.correction_ref->reason, kReasonBytesMax,
+    return CheckText("correction_ref.reason", event.correction_ref->reason, reason_bytes_max,
                      Controls::kAllowed);
   }
   if (event.kind == EventKind::kUsage) return std::nullopt;
@@ -234,21 +233,42 @@ std::optional<Rejection> CheckCorrection(const EventView& event) {
                    fmt::format("a {} needs a correction_ref", EventKindName(event.kind))};
 }
 
-}  // namespace
-
-std::optional<Rejection> CheckEventShape(const EventView& event) {
-  if (auto bad = CheckNames(event)) return bad;
+std::optional<Rejection> CheckNumbers(const EventView& event) {
   if (event.timestamp_ms <= 0) {
     return Rejection{"invalid_timestamp", "timestamp_ms",
                      fmt::format("timestamp_ms {} is not above zero", event.timestamp_ms)};
   }
-  if (event.quantity.scale > Quantity::kScaleMax) {
-    return Rejection{"invalid_quantity", "quantity",
-                     fmt::format("quantity has scale {}, more than {}", event.quantity.scale,
-                                 Quantity::kScaleMax)};
+  if (event.quantity.scale <= Quantity::kScaleMax) return std::nullopt;
+  return Rejection{"invalid_quantity", "quantity",
+                   fmt::format("quantity has scale {}, more than {}", event.quantity.scale,
+                               Quantity::kScaleMax)};
+}
+
+}  // namespace
+
+std::optional<Rejection> CheckEventShape(const EventView& event) {
+  if (auto bad = CheckNames(event, Controls::kRefused)) return bad;
+  if (auto bad = CheckNumbers(event)) return bad;
+  if (auto bad =
+          CheckDimensions(event.dimensions, kDimensionKeyBytesMax, kDimensionValueBytesMax)) {
+    return bad;
   }
-  if (auto bad = CheckDimensions(event.dimensions)) return bad;
-  return CheckCorrection(event);
+  return CheckCorrection(event, kReasonBytesMax);
+}
+
+std::optional<Rejection> CheckEventFormat(const EventView& event) {
+  if (auto bad = CheckNames(event, Controls::kAllowed)) return bad;
+  if (auto bad = CheckNumbers(event)) return bad;
+  if (auto bad = CheckDimensions(event.dimensions, kEventBytesHardMax, kEventBytesHardMax)) {
+    return bad;
+  }
+  if (auto bad = CheckCorrection(event, kEventBytesHardMax)) return bad;
+  size_t bytes = event.correction_ref ? event.correction_ref->reason.size() : 0;
+  for (const auto& [key, value] : event.dimensions) bytes += key.size() + value.size();
+  if (bytes <= kEventBytesHardMax) return std::nullopt;
+  return Rejection{
+      "too_long", "dimensions",
+      fmt::format("dimensions and reason have {} bytes, more than {}", bytes, kEventBytesHardMax)};
 }
 
 std::optional<Rejection> CheckEventOptions(const EventView& event, const EventLimits& limits) {

@@ -231,6 +231,36 @@ TEST(EventCheckTest, MessagesShowTheValueCutAtACharacter) {
   EXPECT_NE(CheckEventShape(event)->message.find("\"a???z\""), std::string::npos);
 }
 
+TEST(EventCheckTest, TheFormatItselfTakesWhatIngestRefuses) {
+  const std::string long_text(kDimensionValueBytesMax + kReasonBytesMax, 'x');
+  const std::vector<Dimension> dimensions = {{long_text, long_text}};
+  EventView event = Good();
+  event.event_id = "a\nb";
+  event.dimensions = dimensions;
+  event.correction_ref = RefOf("", long_text);
+  EXPECT_NE(ShapeFault(event), "");
+  EXPECT_FALSE(CheckEventFormat(event).has_value());
+  // But not what it cannot be read without.
+  const auto fault = [&](const std::function<void(EventView&)>& spoil) {
+    EventView bad = event;
+    spoil(bad);
+    const auto rejection = CheckEventFormat(bad);
+    return rejection.has_value() ? rejection->code : "";
+  };
+  const std::string id(kIdBytesHardMax + 1, 'y');
+  const std::string huge(kEventBytesHardMax, 'z');
+  EXPECT_EQ(fault([](EventView& e) { e.meter_id = ""; }), "missing_field");
+  EXPECT_EQ(fault([&](EventView& e) { e.account_id = id; }), "too_long");
+  EXPECT_EQ(fault([](EventView& e) { e.unit = "\xff"; }), "invalid_utf8");
+  EXPECT_EQ(fault([](EventView& e) { e.timestamp_ms = 0; }), "invalid_timestamp");
+  EXPECT_EQ(fault([&](EventView& e) { e.correction_ref = RefOf("o", huge); }), "too_long");
+  EXPECT_EQ(fault([](EventView& e) {
+              e.kind = EventKind::kRetraction;
+              e.correction_ref.reset();
+            }),
+            "correction_ref_required");
+}
+
 TEST(EventCheckTest, OptionsLimitEveryName) {
   const EventLimits limits{.id_bytes_max = 20};
   const std::string longest(20, 'x');

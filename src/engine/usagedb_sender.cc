@@ -1,0 +1,85 @@
+#include "engine/usagedb_sender.h"
+
+#include <utility>
+
+#include "base/check.h"
+#include "base/result.h"
+#include "model/batch_builder.h"
+
+namespace tallystick {
+
+UsageDbSender::UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, OnOutcome on_outcome)
+    : db_(db),
+      clock_(clock),
+      batch_events_(batch_events),
+      on_outcome_(std::move(on_outcome)),
+      batch_(db.NewBatch()) {}
+
+UsageDbSender::~UsageDbSender() {
+  MutexLock lock(mutex_);
+  while (answered_.size() < sent_.size()) changed_.Wait(mutex_);
+}
+
+Status UsageDbSender::Add(const EventView& event, const Row& row) {
+  batch_.Add(event);
+  rows_.push_back(row);
+  if (rows_.size() < batch_events_ && batch_.encoded_bytes() < kBatchBytes) return Status::Ok();
+  return Send();
+}
+
+Status UsageDbSender::Finish() {
+  TALLY_RETURN_IF_ERROR(Send());
+  while (!sent_.empty()) TALLY_RETURN_IF_ERROR(TakeAnswer());
+  return Status::Ok();
+}
+
+Status UsageDbSender::Send() {
+  if (rows_.empty()) return Status::Ok();
+  while (sent_.size() >= kInFlightMax) TALLY_RETURN_IF_ERROR(TakeAnswer());
+  const uint64_t number = next_number_++;
+  sent_.emplace(number, Sent{std::exchange(batch_, db_.NewBatch()), std::exchange(rows_, {})});
+  SendBatch(number, sent_.at(number).copy);
+  return Status::Ok();
+}
+
+void UsageDbSender::SendBatch(uint64_t number, const Batch& batch) {
+  db_.IngestAsync(BatchBuilder::Copy(batch), [this, number](Result<IngestResult> result) {
+    MutexLock lock(mutex_);
+    answered_.push_back({number, std::move(result)});
+    changed_.NotifyOne();
+  });
+}
+
+Status UsageDbSender::TakeAnswer() {
+  std::optional<Answered> answer;
+  {
+    MutexLock lock(mutex_);
+    while (answered_.empty()) changed_.Wait(mutex_);
+    answer = std::move(answered_.front());
+    answered_.pop_front();
+  }
+  if (!answer->result.ok()) return SendAgain(answer->number, answer->result.status());
+  const auto node = sent_.extract(answer->number);
+  const IngestResult& result = *answer->result;
+  const std::vector<Row>& rows = node.mapped().rows;
+  TALLY_CHECK(result.outcomes.size() == rows.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    on_outcome_({rows[i], result.batch.event_id(i), result.outcomes[i]});
+  }
+  return Status::Ok();
+}
+
+// What passes by itself is waited for; what does not ends the import.
+Status UsageDbSender::SendAgain(uint64_t number, const Status& refusal) {
+  const Status flush = db_.GetStatus().flush;
+  if (refusal.code() != StatusCode::kUnavailable || refusal.reason() == "log_poisoned" ||
+      !flush.ok()) {
+    sent_.erase(number);
+    return flush.ok() ? refusal : flush;
+  }
+  clock_.SleepMicros(kPauseMicros);
+  SendBatch(number, sent_.at(number).copy);
+  return Status::Ok();
+}
+
+}  // namespace tallystick

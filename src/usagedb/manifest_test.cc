@@ -115,8 +115,9 @@ TEST(UsageDbWal, EveryLineThatUsageDbWroteIsReadAndWouldBeWrittenAlike) {
 
 constexpr char kLine[] =
     R"({"event_id":"e\u0001\"1","kind":"Correction","correction_ref":{"original_event_id":"o",)"
-    R"("reason":""},"account_id":"acme","subscription_id":null,"product_id":"api","meter_id":"tok",)"
-    R"("timestamp_ms":1782000000000,"quantity":-170141183460469231731687303715884105728,)"
+    R"("reason":""},"account_id":"acme","subscription_id":null,"product_id":"api",)"
+    R"("meter_id":"tok","timestamp_ms":1782000000000,)"
+    R"("quantity":-170141183460469231731687303715884105728,)"
     R"("unit":"","source":"","model_id":"m","dimensions":{"inner":{"a":"1","b":"2"}},)"
     R"("ingested_at_ms":7})";
 

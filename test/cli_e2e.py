@@ -5,6 +5,7 @@ usage: cli_e2e.py PROGRAM
 """
 
 import csv
+import fcntl
 import http.server
 import json
 import os
@@ -73,7 +74,7 @@ class Usage(Case):
     def test_help_of_every_command_has_an_example(self):
         self.assertIn("COMMAND --help", self.ok("--help").stdout)
         for command in ("serve", "ingest", "usage", "top", "query", "explain", "events", "event", "conflicts",
-                        "verify"):
+                        "verify", "import-usagedb", "export-usagedb"):
             self.assertIn(f"tallystick {command}", self.ok(command, "--help").stdout)
         for kind in ("wal", "manifest", "segment", "sidecar"):
             self.assertIn(f"tallystick inspect {kind}", self.ok("inspect", kind, "--help").stdout)
@@ -569,6 +570,41 @@ class Compact(Case):
         self.assertIn("1 duplicate", done.stdout + done.stderr)
         self.ok("verify", "--data", self.data)
         self.ok("compact", os.path.join(self.dir, "nothing"), code=2)
+
+
+class UsageDb(Case):
+    def source(self, name):
+        path = os.path.join(self.dir, name)
+        shutil.copytree(os.path.join(ROOT, "testdata", "usagedb-0.4.0", name), path)
+        return path
+
+    def test_in_and_out_and_in_again(self):
+        source, out, again = self.source("tail"), os.path.join(self.dir, "out"), os.path.join(self.dir, "again")
+        self.assertIn("nothing was written", self.ok("import-usagedb", source, "--data", self.data, "--dry-run").stdout)
+        self.assertFalse(os.path.exists(self.data))
+        self.assertIn("proved", self.ok("import-usagedb", source, "--data", self.data).stdout)
+        report = json.loads(self.ok("import-usagedb", source, "--data", self.data, "--json").stdout)
+        self.assertEqual((report["already_there"], report["accepted"], report["state"]), (300, 0, "ok"))
+        written = json.loads(self.ok("export-usagedb", out, "--data", self.data, "--json").stdout)
+        self.assertEqual((written["events"], written["quarantined"]), (300, 0))
+        back = json.loads(self.ok("import-usagedb", out, "--data", again, "--json").stdout)
+        self.assertEqual(back["quantity"], report["quantity"])
+        self.ok("verify", "--data", again)
+
+    def test_damage_is_refused_and_a_running_usagedb_too(self):
+        source = self.source("small")
+        with open(os.path.join(source, "LOCK"), "w", encoding="utf-8") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assertIn("source_locked", self.ok("import-usagedb", source, "--data", self.data, code=1).stderr)
+        (name,) = [n for n in os.listdir(source) if n.startswith("raw_539") and n.endswith(".seg")]
+        with open(os.path.join(source, name), "r+b") as segment:
+            segment.seek(100)
+            segment.write(b"x")
+        done = self.ok("import-usagedb", source, "--data", self.data, code=1)
+        self.assertIn(name, done.stdout)
+        self.assertFalse(os.path.exists(self.data))
+        self.assertIn("4 events accepted",
+                      self.ok("import-usagedb", source, "--data", self.data, "--skip-damaged", code=1).stdout)
 
 
 class Readme(Case):

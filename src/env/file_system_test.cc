@@ -178,6 +178,19 @@ TEST_P(FileSystemTest, ALockIsHeldOnceAndFreeAgainAfterwards) {
   EXPECT_TRUE(fs_->Lock(In("LOCK")).ok());
 }
 
+TEST_P(FileSystemTest, AForeignLockIsHeldWithoutWritingToIt) {
+  const Bytes content(3, std::byte{'x'});
+  auto file = fs_->Open(In("LOCK"), OpenMode::kCreateNew);
+  ASSERT_TRUE(file.ok() && WriteFully(**file, 0, content).ok());
+  auto lock = fs_->LockForeign(In("LOCK"));
+  ASSERT_TRUE(lock.ok()) << lock.status().ToString();
+  EXPECT_EQ(fs_->LockForeign(In("LOCK")).status().reason(), "locked");
+  EXPECT_EQ(fs_->Lock(In("LOCK")).status().reason(), "locked");
+  lock->reset();
+  EXPECT_TRUE(fs_->LockForeign(In("LOCK")).ok());
+  EXPECT_EQ(*ReadWholeFile(*fs_, In("LOCK"), 16), content);
+}
+
 TEST_P(FileSystemTest, DirectWritesOfWholeBlocksWorkOrAreRefusedByName) {
   auto file = fs_->Open(In("f"), OpenMode::kCreateNew, {.direct_dsync = true});
   AlignedBuffer buffer(8192);
@@ -208,6 +221,14 @@ TEST(PosixFsTest, TheHolderOfALockIsNamedByItsProcess) {
   auto lock = fs.Lock(path);
   ASSERT_TRUE(lock.ok());
   EXPECT_NE(fs.Lock(path).status().message().find(std::to_string(getpid())), std::string::npos);
+}
+
+TEST(PosixFsTest, AForeignLockThatIsNotThereIsNotMade) {
+  TempDir dir;
+  PosixFs fs;
+  const std::string path = JoinPath(dir.path(), "LOCK");
+  EXPECT_EQ(fs.LockForeign(path).status().code(), StatusCode::kNotFound);
+  EXPECT_FALSE(*fs.Exists(path));
 }
 
 TEST(PosixFsTest, ALockEndsWithItsProcess) {

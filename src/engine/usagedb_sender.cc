@@ -71,15 +71,25 @@ Status UsageDbSender::TakeAnswer() {
 
 // What passes by itself is waited for; what does not ends the import.
 Status UsageDbSender::SendAgain(uint64_t number, const Status& refusal) {
-  const Status flush = db_.GetStatus().flush;
-  if (refusal.code() != StatusCode::kUnavailable || refusal.reason() == "log_poisoned" ||
-      !flush.ok()) {
-    sent_.erase(number);
-    return flush.ok() ? refusal : flush;
+  const auto passes = [](const Status& status) {
+    return status.code() == StatusCode::kUnavailable && status.reason() != "log_poisoned";
+  };
+  Status state = refusal;
+  while (passes(state)) {
+    const Status flush = db_.GetStatus().flush;
+    if (!flush.ok()) {
+      state = flush;
+      break;
+    }
+    clock_.SleepMicros(kPauseMicros);
+    state = db_.Ready();
   }
-  clock_.SleepMicros(kPauseMicros);
-  SendBatch(number, sent_.at(number).copy);
-  return Status::Ok();
+  if (state.ok()) {
+    SendBatch(number, sent_.at(number).copy);
+    return state;
+  }
+  sent_.erase(number);
+  return state;
 }
 
 }  // namespace tallystick

@@ -6,7 +6,6 @@
 #include <charconv>
 #include <set>
 
-#include "base/decimal.h"
 #include "base/mutant.h"
 #include "base/result.h"
 
@@ -136,32 +135,30 @@ Status CompareWithManifest(const SegmentRows& rows, const SegmentMeta& meta) {
     return Status::Corruption(
         fmt::format("it has {} rows, the manifest says {}", rows.size(), meta.row_count));
   }
-  ExactSum sum;
-  ExactSum magnitude;  // usageDb's sum is cut off at the ends of 128 bits, wherever it gets there
+  // usageDb's sum is cut off at the ends of 128 bits, wherever it gets there. Where all quantities
+  // without their signs fit, no order of adding can get there.
+  int128 sum = 0;
+  int128 magnitude = 0;
+  bool fits = meta.quantity_sum.has_value();
   int64_t min_ms = INT64_MAX;
   int64_t max_ms = INT64_MIN;
   for (uint32_t i = 0; i < rows.size(); ++i) {
-    const EventView event = rows.Get(i).event;
-    min_ms = std::min(min_ms, event.timestamp_ms);
-    max_ms = std::max(max_ms, event.timestamp_ms);
-    ExactSum one;
-    one.Add(event.quantity);
-    sum.Add(one);
-    magnitude.Add(event.quantity.mantissa < 0 ? one.Negated() : one);
+    const int128 quantity = rows.quantity(i);
+    min_ms = std::min(min_ms, rows.timestamp_ms(i));
+    max_ms = std::max(max_ms, rows.timestamp_ms(i));
+    fits = fits && !__builtin_add_overflow(sum, quantity, &sum) &&
+           !(quantity < 0 ? __builtin_sub_overflow(magnitude, quantity, &magnitude)
+                          : __builtin_add_overflow(magnitude, quantity, &magnitude));
   }
   if (rows.size() > 0 && (min_ms != meta.min_timestamp_ms || max_ms != meta.max_timestamp_ms)) {
     return Status::Corruption(fmt::format("its times are {} to {}, the manifest says {} to {}",
                                           min_ms, max_ms, meta.min_timestamp_ms,
                                           meta.max_timestamp_ms));
   }
-  ExactSum largest;
-  largest.Add(Quantity::FromInteger(static_cast<int128>(~uint128{0} >> 1)));
-  if (!meta.quantity_sum.has_value() || magnitude > largest) return Status::Ok();
-  ExactSum said;
-  said.Add(Quantity::FromInteger(*meta.quantity_sum));
-  if (sum == said) return Status::Ok();
+  if (!fits || sum == *meta.quantity_sum) return Status::Ok();
   return Status::Corruption(fmt::format("its quantities add up to {}, the manifest says {}",
-                                        sum.ToString(), said.ToString()));
+                                        Quantity::FromInteger(sum).ToString(),
+                                        Quantity::FromInteger(*meta.quantity_sum).ToString()));
 }
 
 }  // namespace

@@ -55,6 +55,8 @@ class SegmentRows {
   uint32_t size() const { return rows_; }
   // REQUIRES: row < size(). Points into these rows.
   Row Get(uint32_t row) const;
+  int64_t timestamp_ms(uint32_t row) const { return timestamps_[row]; }
+  int128 quantity(uint32_t row) const { return quantities_[row]; }
 
  private:
   friend class SegmentDecoder;

@@ -177,7 +177,7 @@ TEST_F(RollupDamageTest, WhatIsAppendedOrPutBetweenIsNotIgnored) {
 // A damaged block fails what needs it, and nothing else.
 TEST_F(RollupDamageTest, ABadBlockFailsItsLinesOnly) {
   WriteMadeUp(MadeUpRollup(3, 1000));
-  const uint64_t offset = *Open()->OffsetOf(1);
+  const uint64_t offset = OffsetOf(*Open(), 1);
   Bytes bytes = Content();
   bytes[offset + 100] ^= std::byte{4};
   fs().SetContent(kRollupPath, bytes);
@@ -203,7 +203,7 @@ TEST_F(RollupDamageTest, ACheckReadsTheDiskWhateverTheCacheHas) {
   const auto reader = Open();
   RollupColumns columns(*reader);
   ASSERT_TRUE(columns.Enter(0, 0, 1).ok());
-  for (const uint64_t offset : {*reader->OffsetOf(0), reader->footer().index.offset}) {
+  for (const uint64_t offset : {OffsetOf(*reader, 0), reader->footer().index.offset}) {
     Bytes bytes = Content();
     bytes[offset] ^= std::byte{1};
     fs().SetContent(kRollupPath, bytes);
@@ -279,8 +279,8 @@ TEST_F(RollupDamageTest, ABlockOfAnotherPlaceOrFileIsNotBelieved) {
   WriteMadeUp(MadeUpRollup(2, kLinesPerBlock));
   const Bytes good = Content();
   const auto reader = Open();
-  const auto first = static_cast<ptrdiff_t>(*reader->OffsetOf(0));
-  const auto second = static_cast<ptrdiff_t>(*reader->OffsetOf(1));
+  const auto first = static_cast<ptrdiff_t>(OffsetOf(*reader, 0));
+  const auto second = static_cast<ptrdiff_t>(OffsetOf(*reader, 1));
   ASSERT_EQ(reader->footer().index.offset - static_cast<uint64_t>(second),
             static_cast<uint64_t>(second - first));
   Bytes bad = good;
@@ -418,8 +418,8 @@ TEST_F(RollupForgeryTest, BlocksThatDoNotFollowOneAnotherAreRefused) {
   WriteMadeUp(MadeUpRollup(1, 3000));
   good_ = PartsOfFile();
   const auto reader = Open();
-  const uint64_t first = *reader->OffsetOf(0), second = *reader->OffsetOf(1),
-                 third = *reader->OffsetOf(2), end = reader->footer().index.offset;
+  const uint64_t first = OffsetOf(*reader, 0), second = OffsetOf(*reader, 1),
+                 third = OffsetOf(*reader, 2), end = reader->footer().index.offset;
   for (const std::vector<uint64_t>& offsets : std::vector<std::vector<uint64_t>>{
            {first, second, 0, end}, {first, first, third, end}, {first, second, end + 1, end}}) {
     Forge([&](Parts& parts) { parts.offsets = offsets; });
@@ -493,7 +493,7 @@ TEST_F(RollupForgeryTest, LinesThatTheRowsDoNotGiveAreNoticed) {
 TEST_F(RollupForgeryTest, LinesOfTheSecondBlockAreNamedByItsOffset) {
   ASSERT_TRUE(fs().Remove(kRollupPath).ok());
   WriteMadeUp(MadeUpRollup(1, 1500));
-  const uint64_t offset = *Open()->OffsetOf(1);
+  const uint64_t offset = OffsetOf(*Open(), 1);
   ++rollup_.lines[1200].count;
   ExpectComplaint("at offset " + std::to_string(offset) + ": line 1200 is ");
 }

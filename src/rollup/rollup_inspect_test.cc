@@ -50,7 +50,7 @@ TEST_F(RollupInspectTest, EveryLineIsListedInItsBlock) {
   size_t i = 0;
   for (uint64_t b = 0; b < 3; ++b) {
     const json::value& block = told.at("blocks").at(b);
-    const uint64_t offset = *reader->OffsetOf(b);
+    const uint64_t offset = OffsetOf(*reader, b);
     EXPECT_EQ(block.at("offset").to_number<uint64_t>(), offset);
     EXPECT_NE(text.find(fmt::format("\n  block {} at offset {}: ", b, offset)), std::string::npos);
     ASSERT_EQ(block.at("lines").as_array().size(), b == 2 ? 52u : 1024u);

@@ -121,12 +121,6 @@ Result<LineRange> RollupReader::LinesOf(const Index& index, uint64_t entry) cons
   return range;
 }
 
-Result<uint64_t> RollupReader::OffsetOf(uint64_t block) const {
-  TALLY_CHECK(block < footer_.blocks());
-  TALLY_ASSIGN_OR_RETURN(const Index index, LoadIndex());
-  return index.offsets.Get(static_cast<uint32_t>(block));
-}
-
 Result<BlockRef> RollupReader::RefOf(const Index& index, uint64_t block) const {
   const uint64_t begin = index.offsets.Get(static_cast<uint32_t>(block));
   const uint64_t end = index.offsets.Get(static_cast<uint32_t>(block + 1));

@@ -46,7 +46,6 @@ class RollupReader {
   // The payload of block number `block`, and where it stands in the file.
   // REQUIRES: block < footer().blocks().
   Result<BlockCache::Block> Block(uint64_t block, uint64_t* offset) const;
-  Result<uint64_t> OffsetOf(uint64_t block) const;
   Status CheckHeader() const;
   // "PATH at offset N: what"
   Status Fault(uint64_t offset, std::string_view what) const;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "base/result.h"
 #include "rollup/rollup_check.h"
 #include "rollup/rollup_cursor.h"
@@ -76,6 +77,13 @@ inline Status CheckRollup(const RollupReader& reader, const Rollup& rollup) {
   TALLY_ASSIGN_OR_RETURN(RollupCheck check, RollupCheck::Open(reader));
   TALLY_RETURN_IF_ERROR(Feed(rollup, check));
   return check.Finish();
+}
+
+// REQUIRES: the block can be read.
+inline uint64_t OffsetOf(const RollupReader& reader, uint64_t block) {
+  uint64_t offset = 0;
+  TALLY_CHECK(reader.Block(block, &offset).ok());
+  return offset;
 }
 
 }  // namespace tallystick

@@ -12,15 +12,16 @@
 namespace tallystick {
 namespace {
 
-constexpr std::string_view kNames[] = {"open",        "create",  "read",     "short read", "write",
-                                       "short write", "sync",    "truncate", "mkdir",      "remove",
-                                       "rename",      "syncdir", "list",     "exists",     "lock"};
+constexpr std::string_view kNames[] = {
+    "open",  "create", "read",   "short read", "write", "short write", "sync", "truncate",
+    "mkdir", "remove", "rename", "syncdir",    "list",  "exists",      "lock", "link"};
 static_assert(std::size(kNames) == static_cast<size_t>(FaultOp::kCount));
 
 Status ErrorOf(int error, std::string_view call, const std::string& path) {
   const std::string message = std::string(call) + " " + path + ": " + std::strerror(error);
   if (error == ENOSPC || error == EDQUOT) return Status::NoSpace(message);
   if (error == EINVAL) return Status::InvalidArgument("direct_refused", message);
+  if (error == EXDEV) return Status::InvalidArgument("link_refused", message);
   return Status::IoError(message);
 }
 
@@ -38,6 +39,7 @@ bool CanBeDoneAnyway(FaultOp op) {
     case FaultOp::kRemove:
     case FaultOp::kRename:
     case FaultOp::kSyncDir:
+    case FaultOp::kLink:
       return true;
     default:
       return false;
@@ -131,6 +133,9 @@ Status FaultFs::Remove(const std::string& path) {
 Status FaultFs::Rename(const std::string& from, const std::string& to) {
   return CountAndDo(FaultOp::kRename, "rename", from, [&] { return inner_.Rename(from, to); });
 }
+Status FaultFs::Link(const std::string& from, const std::string& to) {
+  return CountAndDo(FaultOp::kLink, "link", from, [&] { return inner_.Link(from, to); });
+}
 Status FaultFs::SyncDir(const std::string& path) {
   return CountAndDo(FaultOp::kSyncDir, "fsync directory", path,
                     [&] { return inner_.SyncDir(path); });
@@ -142,6 +147,10 @@ Result<std::vector<std::string>> FaultFs::List(const std::string& path) {
 Result<bool> FaultFs::Exists(const std::string& path) {
   TALLY_RETURN_IF_ERROR(Count(FaultOp::kExists, "stat", path));
   return inner_.Exists(path);
+}
+Result<std::string> FaultFs::RealPath(const std::string& path) {
+  TALLY_RETURN_IF_ERROR(Count(FaultOp::kExists, "realpath", path));
+  return inner_.RealPath(path);
 }
 Result<std::unique_ptr<FileLock>> FaultFs::Lock(const std::string& path) {
   TALLY_RETURN_IF_ERROR(Count(FaultOp::kLock, "lock", path));

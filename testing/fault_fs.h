@@ -30,6 +30,7 @@ enum class FaultOp : uint8_t {
   kList,
   kExists,
   kLock,
+  kLink,
   kCount,
 };
 std::string_view FaultOpName(FaultOp op);
@@ -38,7 +39,8 @@ struct Fault {
   FaultOp op = FaultOp::kWrite;
   uint64_t at = 0;        // the call of this kind, from 0
   bool for_ever = false;  // every later one of this kind too
-  int error = 5;          // errno: EIO, ENOSPC, EDQUOT, EMFILE, EROFS, EINVAL (direct I/O refused)
+  int error = 5;  // errno: EIO, ENOSPC, EDQUOT, EMFILE, EROFS, EINVAL (direct I/O refused), EXDEV
+                  // (links refused)
   // The call does all of its work and reports the error nevertheless: of a failed write, sync,
   // rename, removal or directory sync nobody knows what the disk has. Without it a failed write
   // leaves its first half, the others leave nothing.
@@ -71,9 +73,11 @@ class FaultFs final : public FileSystem {
   Status CreateDir(const std::string& path) override;
   Status Remove(const std::string& path) override;
   Status Rename(const std::string& from, const std::string& to) override;
+  Status Link(const std::string& from, const std::string& to) override;
   Status SyncDir(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& path) override;
   Result<bool> Exists(const std::string& path) override;
+  Result<std::string> RealPath(const std::string& path) override;
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
 
  private:

@@ -518,6 +518,27 @@ Status SimFs::Rename(const std::string& raw_from, const std::string& raw_to) {
   return stops ? Crashed() : Status::Ok();
 }
 
+Status SimFs::Link(const std::string& raw_from, const std::string& raw_to) {
+  MutexLock lock(mutex_);
+  const std::string from = Normal(raw_from), to = Normal(raw_to);
+  const bool was_crashed = state_->crashed;
+  const bool stops = state_->Begin();
+  if (was_crashed || (stops && state_->random.OneIn(2))) return Crashed();
+  const uint64_t node = state_->FindNode(from);
+  Node* dir = state_->Dir(ParentPath(to));
+  if (node == 0 || dir == nullptr) {
+    return Status::NotFound("not_found", "link " + from + " to " + to + ": no such file");
+  }
+  TALLY_CHECK(!state_->nodes.at(node).is_dir);
+  if (dir->visible.contains(NameOf(to))) {
+    return Status::FailedPrecondition("exists", "link " + from + " to " + to + ": it exists");
+  }
+  if (!state_->HasRoomFor(0)) return Status::NoSpace("link " + to + ": no space left");
+  dir->visible[NameOf(to)] = node;
+  dir->pending.push_back({NameOf(to), node, ""});
+  return stops ? Crashed() : Status::Ok();
+}
+
 Status SimFs::SyncDir(const std::string& raw) {
   MutexLock lock(mutex_);
   const bool was_crashed = state_->crashed;
@@ -551,6 +572,23 @@ Result<bool> SimFs::Exists(const std::string& path) {
   MutexLock lock(mutex_);
   if (state_->Begin()) return Crashed();
   return state_->FindNode(Normal(path)) != 0;
+}
+
+// Everything stands under one root, and there are no symbolic links.
+Result<std::string> SimFs::RealPath(const std::string& path) {
+  MutexLock lock(mutex_);
+  if (state_->Begin()) return Crashed();
+  if (state_->FindNode(Normal(path)) == 0) {
+    return Status::NotFound("not_found", "realpath " + path + ": no such file");
+  }
+  std::string real;
+  for (size_t begin = 0; begin < path.size();) {
+    const size_t slash = std::min(path.find('/', begin), path.size());
+    const std::string part = path.substr(begin, slash - begin);
+    if (!part.empty() && part != ".") real += "/" + part;
+    begin = slash + 1;
+  }
+  return real.empty() ? "/" : real;
 }
 
 Result<std::unique_ptr<FileLock>> SimFs::Lock(const std::string& path) {

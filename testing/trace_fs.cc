@@ -82,6 +82,12 @@ Status TraceFs::Rename(const std::string& from, const std::string& to) {
   return status;
 }
 
+Status TraceFs::Link(const std::string& from, const std::string& to) {
+  Status status = inner_.Link(from, to);
+  Add("link " + Relative(from) + " " + Relative(to), status);
+  return status;
+}
+
 Status TraceFs::SyncDir(const std::string& path) {
   Status status = inner_.SyncDir(path);
   Add("syncdir " + Relative(path), status);

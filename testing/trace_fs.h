@@ -5,6 +5,8 @@
 //   sync wal/000003                 truncate wal/000003 8192        rename manifest/000002.tmp
 //   manifest/000002 syncdir manifest                remove wal/000002               lock LOCK
 //
+//   link segments/000004.seg backup/segments/000004.seg
+//
 // Paths are relative to the root that it is given; the root itself is ".", its parent "..".
 // A failed operation ends in " !REASON".
 #pragma once
@@ -26,11 +28,13 @@ class TraceFs final : public FileSystem {
   Status CreateDir(const std::string& path) override;
   Status Remove(const std::string& path) override;
   Status Rename(const std::string& from, const std::string& to) override;
+  Status Link(const std::string& from, const std::string& to) override;
   Status SyncDir(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& path) override {
     return inner_.List(path);
   }
   Result<bool> Exists(const std::string& path) override { return inner_.Exists(path); }
+  Result<std::string> RealPath(const std::string& path) override { return inner_.RealPath(path); }
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
 
   const std::vector<std::string>& lines() const { return lines_; }

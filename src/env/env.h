@@ -74,10 +74,16 @@ class FileSystem {
   virtual Status CreateDir(const std::string& path) = 0;  // ok if it is there already
   virtual Status Remove(const std::string& path) = 0;
   virtual Status Rename(const std::string& from, const std::string& to) = 0;  // replaces `to`
+  // Another name for a file that is there: one content, removed with its last name. `to` must not
+  // exist (kFailedPrecondition `exists`). Where that cannot be done between the two places (another
+  // file system, or one without links): kInvalidArgument `link_refused`.
+  virtual Status Link(const std::string& from, const std::string& to) = 0;
   virtual Status SyncDir(const std::string& path) = 0;
   // Names in the directory, in any order, without "." and "..".
   virtual Result<std::vector<std::string>> List(const std::string& path) = 0;
   virtual Result<bool> Exists(const std::string& path) = 0;
+  // The absolute path of something that is there, without links, "." and "..".
+  virtual Result<std::string> RealPath(const std::string& path) = 0;
   // flock on the file, created if need be. Held by another: kFailedPrecondition `locked`, the
   // message with the holder's process id as far as known. The file then holds this process's id.
   virtual Result<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;

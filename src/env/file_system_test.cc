@@ -108,6 +108,33 @@ TEST_P(FileSystemTest, MessagesNameThePath) {
   EXPECT_NE(fs_->List(In("gone")).status().message().find(In("gone")), std::string::npos);
 }
 
+TEST_P(FileSystemTest, ALinkIsAnotherNameForTheSameFile) {
+  Create("f", "text");
+  ASSERT_TRUE(fs_->CreateDir(In("d")).ok());
+  ASSERT_TRUE(fs_->Link(In("f"), In("d/g")).ok());
+  EXPECT_EQ(Read("d/g"), "text");
+  EXPECT_EQ(fs_->Link(In("f"), In("d/g")).reason(), "exists");
+  EXPECT_EQ(fs_->Link(In("gone"), In("d/h")).code(), StatusCode::kNotFound);
+  EXPECT_EQ(fs_->Link(In("f"), In("gone/h")).code(), StatusCode::kNotFound);
+  // Another file in the place of the first name leaves the second as it was.
+  Create("new", "other");
+  ASSERT_TRUE(fs_->Rename(In("new"), In("f")).ok());
+  EXPECT_EQ(Read("f"), "other");
+  EXPECT_EQ(Read("d/g"), "text");
+  ASSERT_TRUE(fs_->Remove(In("f")).ok());
+  EXPECT_EQ(Read("d/g"), "text");
+}
+
+TEST_P(FileSystemTest, TheRealPathIsAbsolute) {
+  ASSERT_TRUE(fs_->CreateDir(In("d")).ok());
+  const auto root = fs_->RealPath(root_);
+  ASSERT_TRUE(root.ok()) << root.status().ToString();
+  EXPECT_EQ(root->front(), '/');
+  EXPECT_EQ(*fs_->RealPath(In("d")), *root + "/d");
+  EXPECT_EQ(*fs_->RealPath(In("./d/")), *root + "/d");
+  EXPECT_EQ(fs_->RealPath(In("gone")).status().code(), StatusCode::kNotFound);
+}
+
 TEST_P(FileSystemTest, RemoveTakesTheNameAndAnOpenFileStaysReadable) {
   auto file = Create("f", "text");
   ASSERT_TRUE(fs_->Remove(In("f")).ok());

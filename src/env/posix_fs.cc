@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -167,6 +168,20 @@ Status PosixFs::Rename(const std::string& from, const std::string& to) {
   return ErrnoStatus("rename", from + " to " + to, errno);
 }
 
+Status PosixFs::Link(const std::string& from, const std::string& to) {
+  if (link(from.c_str(), to.c_str()) == 0) return Status::Ok();
+  switch (errno) {
+    case EXDEV:
+    case EPERM:
+    case EOPNOTSUPP:
+    case EMLINK:
+      return Status::InvalidArgument("link_refused",
+                                     "link " + from + " to " + to + ": no such link can be made");
+    default:
+      return ErrnoStatus("link", from + " to " + to, errno);
+  }
+}
+
 Status PosixFs::SyncDir(const std::string& path) {
   const Descriptor fd(
       Uninterrupted([&] { return open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
@@ -194,6 +209,12 @@ Result<bool> PosixFs::Exists(const std::string& path) {
   if (stat(path.c_str(), &info) == 0) return true;
   if (errno == ENOENT || errno == ENOTDIR) return false;
   return ErrnoStatus("stat", path, errno);
+}
+
+Result<std::string> PosixFs::RealPath(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> real(realpath(path.c_str(), nullptr), free);
+  if (real == nullptr) return ErrnoStatus("realpath", path, errno);
+  return std::string(real.get());
 }
 
 Result<std::unique_ptr<FileLock>> PosixFs::Lock(const std::string& path) {

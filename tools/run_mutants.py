@@ -58,6 +58,7 @@ MUTANTS = {
     "merged_key_missing": ["compaction_test", "simulation_test"],
     "compaction_check_skipped": ["compaction_test"],
     "usagedb_checksum_trusted": ["usagedb_move_test"],
+    "backup_misses_last_segment": ["backup_test"],
 }
 
 USUAL = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried", "stale_frame_believed",
@@ -66,7 +67,8 @@ USUAL = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried
          "key_table_dropped_early", "stale_probe_believed", "segment_sync_skipped", "wal_freed_early",
          "sidecar_read_error_is_absent", "corrupt_sidecar_is_empty", "foreign_sidecar_believed",
          "rollup_above_lsn", "rollup_edges_dropped", "rollup_error_is_empty", "as_of_not_settled",
-         "inputs_deleted_early", "row_map_shifted", "merged_key_missing", "compaction_check_skipped"]
+         "inputs_deleted_early", "row_map_shifted", "merged_key_missing", "compaction_check_skipped",
+         "backup_misses_last_segment"]
 
 
 def find_program(build, name):

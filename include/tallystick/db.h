@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tallystick/backup.h"
 #include "tallystick/event.h"
 #include "tallystick/options.h"
 #include "tallystick/query.h"
@@ -138,6 +139,17 @@ struct DbStatus {
   uint64_t cache_bytes = 0;
   uint64_t probe_pages = 0;  // requests that needed sidecar pages
   uint64_t probe_again = 0;  // requests sent back to probe
+  // Backups since open: the one that is running, or the last one.
+  bool backup_running = false;
+  std::string backup_target;
+  uint64_t backup_files_done = 0;
+  uint64_t backup_files = 0;
+  uint64_t backup_bytes_done = 0;  // read, of files that were not kept
+  uint64_t backups = 0;            // completed
+  uint64_t backup_failures = 0;
+  Status backup;   // ok, or why the last one failed
+  Lsn backup_lsn;  // of the last one that was completed
+  int64_t backup_created_us = 0;
   // Counters since open.
   uint64_t frames_written = 0;
   uint64_t marks_written = 0;
@@ -210,6 +222,15 @@ class Db {
   void CompactAsync(std::function<void(Status)> done);
   // The same; blocks. `progress` (may be empty) is called now and then with what is going on.
   Status Compact(const std::function<void(const DbStatus&)>& progress);
+  // Copies the database, as it is at one moment, to the directory `target`: absent, or an earlier
+  // backup of this database, which is brought up to date. Ingest and reads go on. The parent of
+  // `target` must exist; a relative path is one of this process. See backup.h. One at a time:
+  // kFailedPrecondition `backup_running`; `target_not_backup`, `foreign_backup`; kInvalidArgument
+  // `invalid_target`; kNoSpace. After an error an earlier backup in `target` is still whole.
+  Result<BackupReport> Backup(const std::string& target, const BackupOptions& options = {});
+  // `done` is called once: from the backup's task, from Close, or on a refusal from within. It must
+  // not block.
+  void BackupAsync(const std::string& target, BackupDone done, const BackupOptions& options = {});
 
   // Recounts everything from the rows, and compares with what queries answer, with the key tables
   // and with the sidecars (every row is hashed again). `progress` (may be empty) gets rows done and

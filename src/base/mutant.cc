@@ -11,7 +11,7 @@
 namespace tallystick {
 namespace {
 
-constexpr std::array<std::string_view, 42> kNames = {
+constexpr std::array<std::string_view, 43> kNames = {
     "ack_before_sync",          // the group is answered and published before its frame is written
     "sync_skipped",             // an append never syncs
     "short_write_ignored",      // a short write counts as a whole one
@@ -54,6 +54,7 @@ constexpr std::array<std::string_view, 42> kNames = {
     "merged_key_missing",               // some keys of a merged sidecar are lost to others
     "compaction_check_skipped",         // a merged segment is not read back
     "usagedb_checksum_trusted",         // an import believes a segment whose checksum is wrong
+    "backup_misses_last_segment",       // a backup is taken without the newest segment
 };
 
 std::string_view ActiveName() {

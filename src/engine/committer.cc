@@ -227,6 +227,7 @@ StepResult Committer::Step() {
 bool Committer::TakeLog() {
   log_ = keeper_.TakeSpare(std::nullopt);
   if (log_ == nullptr) return false;
+  NoteLogEnd();
   // The last frame stands in it, durable: its rows may be served.
   visible_lsn_.store(position_.next_lsn.value - 1, std::memory_order_release);
   has_log_.store(true, std::memory_order_release);
@@ -306,17 +307,33 @@ bool Committer::SealActiveFile() {
   if (spare == nullptr) return false;
   sealed_.push_back({log_->memtable->shared_keys(), {position_.next_lsn.value - 1}});
   key_tables_.store(static_cast<uint32_t>(sealed_.size()), std::memory_order_relaxed);
-  versions_.AddMemtable(spare->memtable);
   log_ = std::move(spare);
+  NoteLogEnd();  // before the sealed memtable can be flushed, and its file dropped
+  versions_.AddMemtable(log_->memtable);
   oldest_row_us_ = 0;
   if (on_sealed_) on_sealed_();
   return true;
+}
+
+void Committer::NoteLogEnd() {
+  MutexLock lock(mutex_);
+  log_end_ = {.file = log_->writer->number(),
+              .used = log_->writer->offset(),
+              .has_frames = log_->writer->offset() > kWalHeaderBytes,
+              .last_frame = {position_.next_frame.value - 1},
+              .last_lsn = {position_.next_lsn.value - 1}};
+}
+
+Committer::LogEnd Committer::log_end() const {
+  MutexLock lock(mutex_);
+  return log_end_;
 }
 
 LogKeeper::Ended Committer::EndOfActive() const {
   return {.file = {log_->writer->number(), FrameNumber{position_.next_frame.value - 1}},
           .last_lsn = {position_.next_lsn.value - 1},
           .bytes = log_->writer->file_bytes(),
+          .used = log_->writer->offset(),
           .whole = log_->writer->file_bytes() == options_.wal_file_bytes};
 }
 
@@ -561,6 +578,7 @@ Status Committer::WriteFrame(FrameType type, uint32_t rows, int64_t at_least_us)
   position_.commit_time_after_us = header.commit_time_us;
   manifests_.NoteCommitTime(header.commit_time_us);
   newest_commit_us_.store(header.commit_time_us, std::memory_order_release);
+  NoteLogEnd();
   mark_due_ = type == FrameType::kData;
   frame_done_us_ = env_.clock().MonotonicMicros();
   MutexLock lock(mutex_);

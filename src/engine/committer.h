@@ -101,6 +101,16 @@ class Committer {
   // read.
   bool has_log() const { return has_log_.load(std::memory_order_acquire); }
 
+  // How far the log is durable: frame, file and rows of one moment.
+  struct LogEnd {
+    FileNumber file;          // being written; 0: there is no log yet
+    uint64_t used = 0;        // of its bytes, up to the end of its last frame
+    bool has_frames = false;  // else it is empty, and last_frame stands in the file before
+    FrameNumber last_frame;
+    Lsn last_lsn;
+  };
+  LogEnd log_end() const;
+
   struct Readings {
     uint64_t frames = 0, marks = 0, frame_bytes = 0;
     uint64_t accepted = 0, duplicates = 0, conflicts = 0, rejected = 0;
@@ -151,6 +161,7 @@ class Committer {
   void SettleTimes();
   void FailTimes(const Status& status);
   int64_t NextCommitTime(int64_t at_least_us);
+  void NoteLogEnd();
 
   Env& env_;
   const OpenOptions& options_;
@@ -196,6 +207,7 @@ class Committer {
   uint64_t admitted_events_ GUARDED_BY(mutex_) = 0;
   Status refusal_ GUARDED_BY(mutex_);  // poisoned, or no log to go on with
   bool closed_ GUARDED_BY(mutex_) = false;
+  LogEnd log_end_ GUARDED_BY(mutex_);
   mutable Readings readings_ GUARDED_BY(mutex_);
 };
 

@@ -1,5 +1,6 @@
-// Db::Impl: an engine of seven kinds of step (committer, log keeper, probers, flusher, sidecar
-// keeper, compactor, scrubber) over one directory, and the views that reads are answered from.
+// Db::Impl: an engine of eight kinds of step (committer, log keeper, probers, flusher, sidecar
+// keeper, compactor, scrubber, backups) over one directory, and the views that reads are answered
+// from.
 //
 // Invariants:
 //  1. A memtable is in the version before any of its rows becomes visible, and its rows leave it
@@ -19,6 +20,7 @@
 #include "base/mutant.h"
 #include "base/mutex.h"
 #include "base/result.h"
+#include "engine/backups.h"
 #include "engine/committer.h"
 #include "engine/compactor.h"
 #include "engine/flusher.h"
@@ -109,10 +111,12 @@ class Db::Impl {
   std::unique_ptr<SidecarKeeper> sidecars_;
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Scrubber> scrubber_;
+  std::unique_ptr<Backups> backups_;
   bool running_ = false;
   std::atomic<bool> closing_ = false;
 
   Status Ready() const;
+  void Backup(const std::string& target, const BackupOptions& options, BackupDone done);
   void Ingest(Batch batch, const IngestOptions& options, IngestDone done, bool may_block);
   void CompactAsync(std::function<void(Status)> done);
   Result<ScrubStatus> Scrub(const std::function<void(uint64_t, uint64_t)>& progress);
@@ -162,6 +166,8 @@ class Db::Impl {
   Task sidecar_task_;
   Task compactor_task_;
   Task scrub_task_;
+  Task backup_task_;  // added with the first backup
+  std::atomic<bool> backup_task_added_ = false;
 };
 
 Status Db::Impl::LockDirectory() {
@@ -173,6 +179,7 @@ Status Db::Impl::LockDirectory() {
     TALLY_RETURN_IF_ERROR(env_.fs().CreateDir(layout_.root));
   }
   TALLY_ASSIGN_OR_RETURN(lock_, env_.fs().Lock(layout_.lock));
+  TALLY_RETURN_IF_ERROR(CheckIsNoBackup(env_.fs(), layout_));
   TALLY_ASSIGN_OR_RETURN(const bool missing, IsMissing(env_.fs(), layout_));
   if (!missing) return Status::Ok();
   if (!options_.create_if_missing) {
@@ -233,6 +240,8 @@ Status Db::Impl::Open() {
         sidecars_->ReportBad(segment, sidecar, status);
       });
   scrubber_ = std::make_unique<Scrubber>(WhatToScrub());
+  backups_ = std::make_unique<Backups>(env_, layout_, options_, identity_, *manifests_, *versions_,
+                                       *keeper_, *committer_, governor_);
   recovery_.recovery_ms = static_cast<uint64_t>((env_.clock().MonotonicMicros() - start_us) / 1000);
   Log(LogLevel::kInfo,
       fmt::format("opened {} at LSN {}: {} segments, sidecars {} hit, {} missing, {} corrupt, {} "
@@ -450,6 +459,16 @@ Result<ScrubStatus> Db::Impl::Scrub(const std::function<void(uint64_t, uint64_t)
   return result;
 }
 
+void Db::Impl::Backup(const std::string& target, const BackupOptions& options, BackupDone done) {
+  Status started = backups_->Start(target, options, done);
+  if (!started.ok()) return done(std::move(started));
+  if (!backup_task_added_.exchange(true)) {
+    backup_task_.Add(env_.executor(), "backup", Executor::Priority::kIdle,
+                     [this] { return backups_->Step(); });
+  }
+  backup_task_.Wake();
+}
+
 DbStatus Db::Impl::GetStatus() const {
   DbStatus status = recovery_;
   status.database_id = identity_.database_id.ToHex();
@@ -503,6 +522,17 @@ DbStatus Db::Impl::GetStatus() const {
   status.flush = flush.status;
   NoteCompaction(&status);
   status.probe_pages = prober_->queued_in_all();
+  const Backups::Readings backup = backups_->Read();
+  status.backup_running = backup.running;
+  status.backup_target = backup.target;
+  status.backup_files_done = backup.files_done;
+  status.backup_files = backup.files;
+  status.backup_bytes_done = backup.bytes_done;
+  status.backups = backup.backups;
+  status.backup_failures = backup.failures;
+  status.backup = backup.status;
+  status.backup_lsn = backup.lsn;
+  status.backup_created_us = backup.created_us;
   const Committer::Readings commit = committer_->Read();
   status.frames_written = commit.frames;
   status.marks_written = commit.marks;
@@ -558,9 +588,11 @@ Status Db::Impl::Close() {
   sidecars_->Stop();
   governor_.Release();
   for (Task* task : {&prober_tasks_[0], &prober_tasks_[1], &committer_task_, &keeper_task_,
-                     &flusher_task_, &sidecar_task_, &compactor_task_, &scrub_task_}) {
+                     &flusher_task_, &sidecar_task_, &compactor_task_, &scrub_task_,
+                     &backup_task_}) {
     task->Remove();
   }
+  backups_->Close();
   // What was admitted is finished here, in one thread.
   constexpr auto kAgain = StepResult::Kind::kAgain;
   while (prober_->Step().kind == kAgain || committer_->Step().kind == kAgain ||
@@ -649,6 +681,17 @@ Result<AccountsPage> Db::ListAccounts(const AccountsQuery& query) const {
 }
 
 Result<Lsn> Db::LsnAt(int64_t epoch_us) const { return impl_->LsnAt(epoch_us); }
+
+void Db::BackupAsync(const std::string& target, BackupDone done, const BackupOptions& options) {
+  impl_->Backup(target, options, std::move(done));
+}
+
+Result<BackupReport> Db::Backup(const std::string& target, const BackupOptions& options) {
+  Answer<Result<BackupReport>> answer;
+  impl_->Backup(target, options,
+                [&](Result<BackupReport> result) { answer.Set(std::move(result)); });
+  return answer.Wait();
+}
 
 void Db::SettleTime(int64_t epoch_us, std::function<void(Status)> done) const {
   impl_->committer_->SettleTime(epoch_us, std::move(done));

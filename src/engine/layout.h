@@ -12,6 +12,7 @@ struct Layout {
       : root(directory),
         lock(JoinPath(root, "LOCK")),
         identity(JoinPath(root, "IDENTITY")),
+        restoring(JoinPath(root, "RESTORING")),
         manifest_dir(JoinPath(root, "manifest")),
         wal_dir(JoinPath(root, "wal")),
         segment_dir(JoinPath(root, "segments")) {}
@@ -19,6 +20,7 @@ struct Layout {
   std::string root;
   std::string lock;
   std::string identity;
+  std::string restoring;  // there only until a restore has finished
   std::string manifest_dir;
   std::string wal_dir;
   std::string segment_dir;

@@ -4,6 +4,7 @@
 //     never read.
 //  2. A file is deleted, cut or recycled only when a durable manifest does not name it (or ends
 //     before what is cut); no later manifest can name it again.
+//     While a backup holds them, not even then.
 //  3. A prepared file that was not listed yet keeps waiting in pending_; it is not prepared twice.
 #include "engine/log_keeper.h"
 
@@ -203,7 +204,8 @@ std::vector<LogKeeper::Ended> LogKeeper::KeptFiles(const std::vector<ListedWalFi
     const bool moved = listed->end != file.last_frame;
     files.push_back({.file = *listed,
                      .last_lsn = {last_lsn - (moved ? moved_rows : 0)},
-                     .bytes = moved ? file.last_frame_offset : file.end_offset});
+                     .bytes = moved ? file.last_frame_offset : file.end_offset,
+                     .used = moved ? file.last_frame_offset : file.end_offset});
   }
   return files;
 }
@@ -246,7 +248,7 @@ StepResult LogKeeper::Step() {
     established = readings_.established;
     wanted = offered_ == nullptr;
     const auto odd = std::ranges::find_if_not(free_, &Ended::whole);
-    if (odd != free_.end() || free_.size() > kFreeFilesKept) {
+    if (holds_ == 0 && (odd != free_.end() || free_.size() > kFreeFilesKept)) {
       const auto goes = odd != free_.end() ? odd : free_.begin();
       surplus = *goes;
       free_.erase(goes);
@@ -298,7 +300,7 @@ Result<std::unique_ptr<WalWriter>> LogKeeper::PrepareWriter() {
   {
     MutexLock lock(mutex_);
     const auto whole = std::ranges::find_if(free_, &Ended::whole);
-    if (whole != free_.end()) {
+    if (holds_ == 0 && whole != free_.end()) {
       recycled = whole->file.number;
       free_.erase(whole);
     }
@@ -364,6 +366,27 @@ Manifest LogKeeper::LiveFiles() const {
   MutexLock lock(mutex_);
   ApplyEnds(manifest);
   return manifest;
+}
+
+// --- the backup's side ---
+
+void LogKeeper::Hold() {
+  MutexLock lock(mutex_);
+  ++holds_;
+}
+
+void LogKeeper::Release() {
+  {
+    MutexLock lock(mutex_);
+    TALLY_CHECK(holds_ > 0);
+    --holds_;
+  }
+  Wake();
+}
+
+std::vector<LogKeeper::Ended> LogKeeper::EndedFiles() const {
+  MutexLock lock(mutex_);
+  return ended_;
 }
 
 void LogKeeper::RemoveFile(FileNumber number) {

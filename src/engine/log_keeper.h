@@ -5,6 +5,7 @@
 //   Step        in the background: prepare the next file, list it, offer it
 //   TakeSpare   the committer's side: the offered file, or why there is none
 //   Drop, Free  the flusher's side: files whose rows stand in a segment now
+//   Hold        the backup's side: no file is recycled or deleted while one is being copied
 //
 // Thread rule: Establish and Step belong to one task. The rest may be called from any thread.
 #pragma once
@@ -49,6 +50,7 @@ class LogKeeper {
     ListedWalFile file;  // with its last frame
     Lsn last_lsn;        // of its rows and of all before it
     uint64_t bytes = 0;  // of the file
+    uint64_t used = 0;   // of them up to the end of its last frame
     bool whole = false;  // prepared in this life, so that it may be recycled
   };
 
@@ -71,6 +73,11 @@ class LogKeeper {
 
   // The files that count now, with the ends of those that get no more frames.
   Manifest LiveFiles() const;
+  // From Hold to Release, which may be nested, log files that are free wait: none is recycled or
+  // deleted, and the next one is made anew. (A close does not wait: it ends backups first.)
+  void Hold();
+  void Release();
+  std::vector<Ended> EndedFiles() const;  // whose rows are not flushed yet, in frame order
 
   // ok: a spare is offered or being prepared. Else why none can be had now: kNoSpace, kUnavailable
   // `memory_full` or `log_unavailable`. It is tried again in the background.
@@ -127,6 +134,7 @@ class LogKeeper {
   std::unique_ptr<LogSlot> offered_ GUARDED_BY(mutex_);
   std::vector<Ended> ended_ GUARDED_BY(mutex_);  // in frame order; their rows are not flushed yet
   std::vector<Ended> free_ GUARDED_BY(mutex_);   // named by no manifest that may count
+  uint32_t holds_ GUARDED_BY(mutex_) = 0;
   Status status_ GUARDED_BY(mutex_);
   Readings readings_ GUARDED_BY(mutex_);
 };

@@ -39,6 +39,12 @@ Manifest ManifestStore::Newest() const {
   return newest_;
 }
 
+Manifest ManifestStore::NewestWhile(const std::function<void()>& look) const {
+  MutexLock lock(mutex_);
+  look();
+  return newest_;
+}
+
 void ManifestStore::RemoveOld() {
   auto names = fs_.List(layout_.manifest_dir);
   if (!names.ok()) return;  // only saves space; tried again with the next manifest

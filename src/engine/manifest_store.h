@@ -29,6 +29,8 @@ class ManifestStore {
   Status Commit(const std::function<void(Manifest&)>& edit);
 
   Manifest Newest() const;  // the newest durable one
+  // The same, with what `look` does while no other one can become durable. It must not commit.
+  Manifest NewestWhile(const std::function<void()>& look) const;
   // The newest frame's commit time, for the next manifest.
   void NoteCommitTime(int64_t micros) {
     last_commit_time_us_.store(micros, std::memory_order_relaxed);

@@ -7,6 +7,7 @@
 
 #include "base/result.h"
 #include "env/number_name.h"
+#include "manifest/backup_file.h"
 #include "wal/wal_writer.h"
 
 namespace tallystick {
@@ -176,6 +177,19 @@ Result<OpenedSegments> OpenSegments(FileSystem& fs, const Layout& layout, const 
     opened.list.push_back(std::move(segment));
   }
   return opened;
+}
+
+Status CheckIsNoBackup(FileSystem& fs, const Layout& layout) {
+  TALLY_ASSIGN_OR_RETURN(const bool backup, fs.Exists(JoinPath(layout.root, kBackupFileName)));
+  if (backup) {
+    return Status::FailedPrecondition(
+        "is_backup", layout.root + " is a backup; `tallystick restore` makes a database of it");
+  }
+  TALLY_ASSIGN_OR_RETURN(const bool restoring, fs.Exists(layout.restoring));
+  if (!restoring) return Status::Ok();
+  return Status::FailedPrecondition(
+      "restore_unfinished",
+      layout.root + " is an unfinished restore; run the same `tallystick restore` again");
 }
 
 Result<bool> IsMissing(FileSystem& fs, const Layout& layout) { return NeedsCreation(fs, layout); }

@@ -49,6 +49,10 @@ struct RecoveryPlan {
 // manifest is missing and there are files that only a living database has.
 Status CreateIfMissing(Env& env, const Layout& layout, IdentityScope scope);
 
+// kFailedPrecondition `is_backup` or `restore_unfinished` where the directory is one of these and
+// no database to be opened.
+Status CheckIsNoBackup(FileSystem& fs, const Layout& layout);
+
 // True where CreateIfMissing would have something to do.
 Result<bool> IsMissing(FileSystem& fs, const Layout& layout);
 

@@ -607,6 +607,56 @@ class UsageDb(Case):
                       self.ok("import-usagedb", source, "--data", self.data, "--skip-damaged", code=1).stdout)
 
 
+class Backups(Case):
+    def event(self, number):
+        return json.dumps({**EVENT, "event_id": f"e{number}"})
+
+    def events(self, data):
+        listed = json.loads(self.ok("events", "acme", "--data", data, "--json").stdout)
+        return sorted(event["event_id"] for event in listed["events"])
+
+    def test_a_directory_and_a_server_are_backed_up_and_restored(self):
+        target, restored = os.path.join(self.dir, "backup"), os.path.join(self.dir, "restored")
+        self.ok("ingest", "-", "--data", self.data, text=self.event(1))
+        first = json.loads(self.ok("backup", self.data, target, "--json").stdout)
+        self.assertEqual((first["lsn"], first["target"]), (1, os.path.realpath(target)))
+        url = self.serve("--data", self.data)
+        self.ok("ingest", "-", "--url", url, text=self.event(2))
+        self.assertIn("as of LSN 2", self.ok("backup", "--url", url, target).stdout)
+        self.ok("ingest", "-", "--url", url, text=self.event(3))
+        self.assertIn("all well", self.ok("backup", "--verify", target).stdout)
+        self.assertIn("all well", self.ok("restore", "--verify-only", target).stdout)
+        shown = json.loads(self.ok("inspect", "backup", target, "--json").stdout)
+        self.assertEqual(shown["lsn"], 2)
+        report = json.loads(self.ok("restore", target, restored, "--json").stdout)
+        self.assertNotEqual(report["incarnation"], report["backup"]["incarnation"])
+        self.assertEqual(self.events(restored), ["e1", "e2"])
+        self.ok("verify", "--data", restored)
+        self.assertIn("restore_target_in_use", self.ok("restore", target, restored, code=1).stderr)
+        self.assertIn("foreign_backup", self.ok("backup", restored, target, code=1).stderr)
+        self.assertIn("is_backup", self.ok("verify", "--data", target, code=1).stderr)
+
+    def test_damage_is_named(self):
+        target = os.path.join(self.dir, "backup")
+        self.ok("ingest", "-", "--data", self.data, text=self.event(1))
+        self.ok("backup", self.data, target, "--copy")
+        folder = os.path.join(target, "segments")
+        (name,) = [name for name in os.listdir(folder) if name.endswith(".seg")]
+        with open(os.path.join(folder, name), "r+b") as file:
+            file.seek(5000)
+            file.write(b"\xff\xfe")
+        self.assertIn(name, self.ok("backup", "--verify", target, code=1).stderr)
+        self.assertIn(name, self.ok("restore", target, os.path.join(self.dir, "r"), code=1).stderr)
+        self.assertFalse(os.path.exists(os.path.join(self.dir, "r")))
+
+    def test_wrong_usage(self):
+        self.ok("backup", self.data, code=2)
+        self.ok("backup", "--verify", "a", "b", code=2)
+        self.ok("backup", "--url", "http://127.0.0.1:1", "--verify", "a", code=2)
+        self.ok("restore", "a", code=2)
+        self.ok("restore", "a", "b", "--verify-only", code=2)
+
+
 class Readme(Case):
     """The README's shell lines that use the program, as they stand there, against this build."""
 

@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "dedupe/sidecar_inspect.h"
 #include "env/env.h"
+#include "manifest/backup_file.h"
 #include "manifest/manifest_inspect.h"
 #include "rollup/rollup_inspect.h"
 #include "segment/segment_inspect.h"
@@ -27,6 +28,7 @@ struct Kind {
 };
 
 bool IsOfKind(std::string_view name, std::string_view suffix) {
+  if (suffix == kBackupFileName) return name == suffix;
   if (!name.ends_with(suffix)) return false;
   name.remove_suffix(suffix.size());
   return !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
@@ -104,6 +106,8 @@ void AddInspect(CLI::App& app, Action* action) {
   AddInspector(*inspect, action, {"sidecar", "segments", ".idx"},
                "Dedupe sidecars, ours and usageDb's: every entry; all of it is verified",
                InspectSidecar);
+  AddInspector(*inspect, action, {"backup", "", kBackupFileName},
+               "A backup's BACKUP: its LSN, and every file with its checksum", InspectBackup);
   AddInspector(*inspect, action, {"rollup", "segments", ".sum"},
                "Rollups: the lines of each account; all of the file is verified", InspectRollup);
 }

@@ -54,6 +54,8 @@ int RunCli(int argc, const char* const* argv) {
   AddCompact(app, &action);
   AddScrub(app, &action);
   AddUsageDb(app, &action);
+  AddBackup(app, &action);
+  AddRestore(app, &action);
   for (CLI::App* command : app.get_subcommands({})) {
     command->allow_config_extras(CLI::config_extras_mode::error);
   }

@@ -24,14 +24,14 @@ using boost::system::error_code;
 
 namespace {
 
-constexpr auto kSilenceMax = std::chrono::seconds(60);
 constexpr std::string_view kNextCursor = "Tally-Next-Cursor";
 
 }  // namespace
 
 class HttpClient::Impl {
  public:
-  Impl(std::string host, std::string port) : host_(std::move(host)), port_(std::move(port)) {}
+  Impl(std::string host, std::string port, std::chrono::seconds silence_max)
+      : host_(std::move(host)), port_(std::move(port)), silence_max_(silence_max) {}
 
   Result<HttpResponse> Send(http::request<http::string_body>& request) {
     request.set(http::field::host, host_ + ":" + port_);
@@ -47,7 +47,7 @@ class HttpClient::Impl {
   // Runs what was started until it is done or has been silent for too long.
   void Run(error_code& error) {
     io_.restart();
-    io_.run_for(kSilenceMax);
+    io_.run_for(silence_max_);
     if (io_.stopped()) return;
     Close();
     io_.run();
@@ -116,12 +116,13 @@ class HttpClient::Impl {
 
   const std::string host_;
   const std::string port_;
+  const std::chrono::seconds silence_max_;
   asio::io_context io_{1};
   tcp::socket socket_{io_};
   boost::beast::flat_buffer buffer_;
 };
 
-Result<HttpClient> HttpClient::Create(std::string_view url) {
+Result<HttpClient> HttpClient::Create(std::string_view url, std::chrono::seconds silence_max) {
   constexpr std::string_view kScheme = "http://";
   const auto invalid = [url] {
     return Status::InvalidArgument("invalid_url",
@@ -144,7 +145,7 @@ Result<HttpClient> HttpClient::Create(std::string_view url) {
       host.find_first_of("/?#@ ") != std::string_view::npos) {
     return invalid();
   }
-  return HttpClient(std::make_unique<Impl>(std::string(host), std::string(port)));
+  return HttpClient(std::make_unique<Impl>(std::string(host), std::string(port), silence_max));
 }
 
 HttpClient::HttpClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -3,6 +3,7 @@
 // Thread rule: one thread at a time.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -23,13 +24,15 @@ struct HttpResponse {
 class HttpClient {
  public:
   // "http://HOST[:PORT]"; connects at the first request. kInvalidArgument `invalid_url`.
-  static Result<HttpClient> Create(std::string_view url);
+  // `silence_max`: how long an answer may say nothing.
+  static Result<HttpClient> Create(std::string_view url,
+                                   std::chrono::seconds silence_max = std::chrono::seconds(60));
   HttpClient(HttpClient&&) noexcept;
   HttpClient& operator=(HttpClient&&) noexcept;
   ~HttpClient();
 
-  // kUnavailable `no_connection` if the server cannot be reached, breaks off, or is silent for a
-  // minute; whether it got the request is then unknown. A connection that was idle and has been
+  // kUnavailable `no_connection` if the server cannot be reached, breaks off, or is silent for
+  // too long; whether it got the request is then unknown. A connection that was idle and has been
   // closed by the server is opened anew, once, and the request is sent again, so requests must be
   // such that sending them twice does no harm.
   // `accept` is the content type that is wanted.

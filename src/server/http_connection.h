@@ -105,6 +105,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void Dispatch();
   void DispatchIngest(uint64_t slot_id);
   Answer StartScrub();
+  void DispatchBackup(uint64_t slot_id);
   Answer Immediate(Route route);
   // False, and the slot is filled, if the body cannot be expanded.
   bool ExpandBody(Slot& slot);

@@ -10,7 +10,9 @@
 
 #include "base/check.h"
 #include "base/utf8.h"
+#include "server/backup_json.h"
 #include "server/http_connection.h"
+#include "server/loopback.h"
 #include "server/page.h"
 #include "server/query_json.h"
 #include "server/status_document.h"
@@ -32,14 +34,6 @@ Answer PageAnswer() {
           .headers = std::string(kPagePolicy)};
 }
 
-bool IsLoopback(const boost::asio::ip::address& address) {
-  if (address.is_v6() && address.to_v6().is_v4_mapped()) {
-    return boost::asio::ip::make_address_v4(boost::asio::ip::v4_mapped, address.to_v6())
-        .is_loopback();
-  }
-  return address.is_loopback();
-}
-
 bool ReadsRows(Route route) {
   switch (route) {
     case Route::kUsageAll:
@@ -55,6 +49,13 @@ bool ReadsRows(Route route) {
     default:
       return false;
   }
+}
+
+// Only the bodies of events may be large.
+uint64_t BytesMax(Route route, uint64_t all) {
+  if (route == Route::kQueryJson) return std::min<uint64_t>(all, kQueryBodyBytesMax);
+  if (route == Route::kBackup) return std::min<uint64_t>(all, kBackupBodyBytesMax);
+  return all;
 }
 
 Status CancelledStatus() {
@@ -110,6 +111,8 @@ void Connection::Dispatch() {
   if (!slot.keep_alive) input_ = Input::kEnded;
   if (match_.route == Route::kIngest) {
     DispatchIngest(slot_id);
+  } else if (match_.route == Route::kBackup) {
+    DispatchBackup(slot_id);
   } else if (ReadsRows(match_.route)) {
     DispatchRead(slot_id);
   } else {
@@ -119,13 +122,11 @@ void Connection::Dispatch() {
 }
 
 uint64_t Connection::BodyBytesMax() const {
-  const uint64_t all = core_.options.body_bytes_max;
-  return match_.route == Route::kQueryJson ? std::min<uint64_t>(all, kQueryBodyBytesMax) : all;
+  return BytesMax(match_.route, core_.options.body_bytes_max);
 }
 
 uint64_t Connection::ExpandedBytesMax() const {
-  const uint64_t all = core_.options.expanded_bytes_max;
-  return match_.route == Route::kQueryJson ? std::min<uint64_t>(all, kQueryBodyBytesMax) : all;
+  return BytesMax(match_.route, core_.options.expanded_bytes_max);
 }
 
 bool Connection::ExpandBody(Slot& slot) {
@@ -166,6 +167,27 @@ void Connection::DispatchIngest(uint64_t slot_id) {
     completions->Push({connection_id, slot_id, printing, std::move(result)});
   };
   core_.db.IngestAsync(std::move(batch), std::move(done), {.originals = printing.originals});
+}
+
+// The answer comes when the backup is complete; meanwhile the status tells how far it is. It goes
+// on also when nobody waits for it any more.
+void Connection::DispatchBackup(uint64_t slot_id) {
+  Slot& slot = *FindSlot(slot_id);
+  boost::system::error_code error;
+  const auto peer = socket_.remote_endpoint(error);
+  if (error || !IsLoopback(peer.address())) {
+    return FillSlot(slot, Answer::Problem(Status::InvalidArgument(
+                              "not_loopback", "a backup is asked for on the server's machine")));
+  }
+  if (!ExpandBody(slot)) return;
+  body_.Pad();
+  const auto body = ParseBackupBody(body_.text());
+  if (!body.ok()) return FillSlot(slot, Answer::Problem(body.status()));
+  auto done = [completions = core_.backups, connection_id = id_,
+               slot_id](Result<BackupReport> result) {
+    completions->Push({connection_id, slot_id, std::move(result)});
+  };
+  core_.db.BackupAsync(body->target, std::move(done), body->options);
 }
 
 Answer Connection::Immediate(Route route) {

@@ -140,6 +140,12 @@ void AddDatabase(const DbStatus& db, Families& families) {
   }
 }
 
+void AddBackups(const DbStatus& db, Families& families) {
+  families.Counter("tallystick_backups_total", "Backups completed", db.backups);
+  families.Counter("tallystick_backup_failures_total", "Backups that failed", db.backup_failures);
+  families.Gauge("tallystick_backup_lsn", "LSN of the last backup", db.backup_lsn.value);
+}
+
 }  // namespace
 
 void ServerMetrics::CountAnswer(Route route, int http_status, int64_t micros) {
@@ -161,6 +167,7 @@ void ServerMetrics::NoteQueryMemory(uint64_t bytes) {
 std::string ServerMetrics::Render(const DbStatus& db) const {
   Families families;
   AddDatabase(db, families);
+  AddBackups(db, families);
   families.Gauge("tallystick_http_connections", "Open connections", connections_open);
   families.Counter("tallystick_http_connections_accepted_total", "Connections accepted",
                    connections_accepted);

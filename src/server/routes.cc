@@ -24,6 +24,7 @@ constexpr auto kPatterns = std::to_array<Pattern>({
     {Route::kQueryJson, "/v1/query/json"},
     {Route::kEvent, "/v1/events/{event_id}"},
     {Route::kConflicts, "/v1/conflicts"},
+    {Route::kBackup, "/v1/admin/backup"},
     {Route::kHealth, "/health"},
     {Route::kReady, "/ready"},
     {Route::kStatus, "/v1/status"},
@@ -67,7 +68,8 @@ RouteMatch MatchRoute(std::span<const std::string> segments) {
 }
 
 bool TakesBody(Route route) {
-  return route == Route::kIngest || route == Route::kQueryJson || route == Route::kScrub;
+  return route == Route::kIngest || route == Route::kQueryJson || route == Route::kScrub ||
+         route == Route::kBackup;
 }
 
 std::string_view AllowedMethods(Route route) { return TakesBody(route) ? "POST" : "GET, HEAD"; }

@@ -22,6 +22,7 @@ enum class Route : uint8_t {
   kQueryJson,  // POST /v1/query/json
   kEvent,      // GET  /v1/events/{event_id}
   kConflicts,  // GET  /v1/conflicts
+  kBackup,     // POST /v1/admin/backup
   kHealth,     // GET  /health
   kReady,      // GET  /ready
   kStatus,     // GET  /v1/status

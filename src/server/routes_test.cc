@@ -22,6 +22,7 @@ TEST(Routes, PathsMatchWhole) {
   EXPECT_EQ(Matched({"v1", "events", "e"}), Route::kEvent);
   EXPECT_EQ(Matched({"v1", "conflicts"}), Route::kConflicts);
   EXPECT_EQ(Matched({"v1", "admin", "scrub"}), Route::kScrub);
+  EXPECT_EQ(Matched({"v1", "admin", "backup"}), Route::kBackup);
   EXPECT_EQ(Matched({"health"}), Route::kHealth);
   EXPECT_EQ(Matched({"health", ""}), Route::kNone) << "a trailing slash is another path";
   EXPECT_EQ(Matched({"healthy"}), Route::kNone);
@@ -45,6 +46,8 @@ TEST(Routes, Methods) {
   EXPECT_FALSE(IsAllowed(Route::kQueryJson, "HEAD"));
   EXPECT_FALSE(IsAllowed(Route::kVerify, "POST"));
   EXPECT_FALSE(IsAllowed(Route::kScrub, "GET"));
+  EXPECT_TRUE(IsAllowed(Route::kBackup, "POST"));
+  EXPECT_FALSE(IsAllowed(Route::kBackup, "GET"));
   EXPECT_TRUE(IsAllowed(Route::kHealth, "HEAD"));
   EXPECT_FALSE(IsAllowed(Route::kHealth, "get")) << "methods are case-sensitive";
 }

@@ -19,6 +19,7 @@
 #include <boost/asio/write.hpp>
 
 #include "base/mutex.h"
+#include "server/backup_json.h"
 #include "server/http_connection.h"
 #include "server/server_core.h"
 
@@ -37,6 +38,8 @@ class Server::Impl {
         work_(core_->io.get_executor()) {
     core_->completions = std::make_shared<IngestCompletions>(
         [this] { asio::post(core_->io, [this] { AnswerIngests(); }); });
+    core_->backups = std::make_shared<BackupCompletions>(
+        [this] { asio::post(core_->io, [this] { AnswerBackups(); }); });
   }
 
   Status Listen() {
@@ -81,6 +84,7 @@ class Server::Impl {
     core_->queries.stop();
     core_->queries.join();
     core_->completions->Close();
+    core_->backups->Close();
     work_.reset();
     core_->io.stop();
     io_thread_.join();
@@ -175,6 +179,18 @@ class Server::Impl {
                                                    ? Answer::Json(IngestResultToJson(
                                                          *completion.result, completion.printing))
                                                    : Answer::Problem(completion.result.status()));
+    }
+  }
+
+  void AnswerBackups() {
+    for (BackupCompletion& completion : core_->backups->Take()) {
+      const auto at = core_->connections.find(completion.connection_id);
+      if (at == core_->connections.end()) continue;
+      const auto connection = at->second;
+      connection->Complete(completion.slot_id,
+                           completion.result.ok()
+                               ? Answer::Json(BackupReportToJson(*completion.result))
+                               : Answer::Problem(completion.result.status()));
     }
   }
 

@@ -13,7 +13,7 @@
 
 #include "env/env.h"
 #include "server/body_buffer.h"
-#include "server/ingest_completions.h"
+#include "server/completions.h"
 #include "server/ingest_json.h"
 #include "server/metrics.h"
 #include "server/server.h"
@@ -67,7 +67,9 @@ struct ServerCore {
 
   boost::asio::io_context io{1};
   boost::asio::thread_pool queries;
-  std::shared_ptr<IngestCompletions> completions;  // shared with the committer, which may be later
+  // Shared with the database's threads, which may be later.
+  std::shared_ptr<IngestCompletions> completions;
+  std::shared_ptr<BackupCompletions> backups;
 
   EventParser parser;
   ServerMetrics metrics;

@@ -75,10 +75,32 @@ boost::json::object CompactionObject(const DbStatus& db) {
 
 }  // namespace
 
-// Keys are put in alphabetical order; Boost.JSON prints them in the order put.
+namespace {
+
+boost::json::object BackupObject(const DbStatus& db) {
+  boost::json::object out{
+      {"backups", db.backups}, {"failures", db.backup_failures}, {"running", db.backup_running}};
+  if (db.backups > 0) {
+    out["lsn"] = db.backup_lsn.value;
+    out["created_at_ms"] = db.backup_created_us / 1000;
+  }
+  if (!db.backup.ok()) out["reason"] = db.backup.reason();
+  if (!db.backup_target.empty()) out["target"] = db.backup_target;
+  if (db.backup_running) {
+    out["bytes_done"] = db.backup_bytes_done;
+    out["files"] = db.backup_files;
+    out["files_done"] = db.backup_files_done;
+  }
+  return out;
+}
+
+}  // namespace
+
+// Boost.JSON prints the keys in the order in which they are put: here the alphabet's.
 std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t uptime_s) {
   using boost::json::object;
   object out;
+  out["backup"] = BackupObject(db);
   out["compaction"] = CompactionObject(db);
   out["database_id"] = db.database_id;
   object flush{{"bytes_written", db.flush_bytes_written},

@@ -1,5 +1,5 @@
-// The way of ingest outcomes from the committer's thread to the io thread: one wake-up a group,
-// however many requests it answers.
+// The way of outcomes from the database's threads to the io thread: of ingests one wake-up a group,
+// however many requests it answers; and of backups.
 //
 // Thread rule: any.
 #pragma once
@@ -21,19 +21,26 @@ struct IngestCompletion {
   Result<IngestResult> result;
 };
 
-class IngestCompletions {
+struct BackupCompletion {
+  uint64_t connection_id = 0;
+  uint64_t slot_id = 0;
+  Result<BackupReport> result;
+};
+
+template <typename Completion>
+class Completions {
  public:
   // `wake` runs in the pushing thread, once for all that is pushed until the next Take.
-  explicit IngestCompletions(std::function<void()> wake) : wake_(std::move(wake)) {}
+  explicit Completions(std::function<void()> wake) : wake_(std::move(wake)) {}
 
-  void Push(IngestCompletion completion) {
+  void Push(Completion completion) {
     const MutexLock lock(mutex_);
     if (closed_) return;
     pending_.push_back(std::move(completion));
     if (pending_.size() == 1) wake_();
   }
 
-  std::vector<IngestCompletion> Take() {
+  std::vector<Completion> Take() {
     const MutexLock lock(mutex_);
     return std::exchange(pending_, {});
   }
@@ -48,8 +55,11 @@ class IngestCompletions {
  private:
   const std::function<void()> wake_;
   Mutex mutex_;
-  std::vector<IngestCompletion> pending_ GUARDED_BY(mutex_);
+  std::vector<Completion> pending_ GUARDED_BY(mutex_);
   bool closed_ GUARDED_BY(mutex_) = false;
 };
+
+using IngestCompletions = Completions<IngestCompletion>;
+using BackupCompletions = Completions<BackupCompletion>;
 
 }  // namespace tallystick

@@ -503,18 +503,24 @@ Status SimFs::Rename(const std::string& raw_from, const std::string& raw_to) {
   const bool was_crashed = state_->crashed;
   const bool stops = state_->Begin();
   if (was_crashed || (stops && state_->random.OneIn(2))) return Crashed();
-  TALLY_CHECK(ParentPath(from) == ParentPath(to));  // all that the engine does
   Node* dir = state_->Dir(ParentPath(from));
+  Node* to_dir = state_->Dir(ParentPath(to));
   const auto entry = dir == nullptr ? std::map<std::string, uint64_t>::iterator()
                                     : dir->visible.find(NameOf(from));
-  if (dir == nullptr || entry == dir->visible.end()) {
+  if (dir == nullptr || to_dir == nullptr || entry == dir->visible.end()) {
     return Status::NotFound("not_found", "rename " + from + ": no such file");
   }
   if (!state_->HasRoomFor(0)) return Status::NoSpace("rename " + from + ": no space left");
   const uint64_t node = entry->second;
   dir->visible.erase(entry);
-  dir->visible[NameOf(to)] = node;
-  dir->pending.push_back({NameOf(to), node, NameOf(from)});
+  to_dir->visible[NameOf(to)] = node;
+  if (dir == to_dir) {
+    dir->pending.push_back({NameOf(to), node, NameOf(from)});
+  } else {
+    // Each folder's part survives or not by itself: both names, or neither, can be found.
+    dir->pending.push_back({NameOf(from), 0, ""});
+    to_dir->pending.push_back({NameOf(to), node, ""});
+  }
   return stops ? Crashed() : Status::Ok();
 }
 

@@ -170,6 +170,17 @@ TEST_P(FileSystemTest, AnOpenFileFollowsItsRename) {
   EXPECT_EQ(Read("b"), "new");
 }
 
+TEST_P(FileSystemTest, ARenameToAnotherFolderMovesTheFile) {
+  ASSERT_TRUE(fs_->CreateDir(In("d")).ok());
+  Create("a", "text");
+  EXPECT_EQ(fs_->Rename(In("a"), In("no/a")).code(), StatusCode::kNotFound);
+  ASSERT_TRUE(fs_->Rename(In("a"), In("d/b")).ok());
+  EXPECT_EQ(Read("d/b"), "text");
+  EXPECT_FALSE(*fs_->Exists(In("a")));
+  ASSERT_TRUE(fs_->SyncDir(In("d")).ok());
+  ASSERT_TRUE(fs_->SyncDir(root_).ok());
+}
+
 TEST_P(FileSystemTest, DirectoriesAreMadeOnceAndListed) {
   ASSERT_TRUE(fs_->CreateDir(In("d")).ok());
   ASSERT_TRUE(fs_->CreateDir(In("d")).ok());

@@ -74,7 +74,7 @@ class Usage(Case):
     def test_help_of_every_command_has_an_example(self):
         self.assertIn("COMMAND --help", self.ok("--help").stdout)
         for command in ("serve", "ingest", "usage", "top", "query", "explain", "events", "event", "conflicts",
-                        "verify", "import-usagedb", "export-usagedb"):
+                        "verify", "import-usagedb", "export-usagedb", "scrub", "compact", "repair", "backup", "restore"):
             self.assertIn(f"tallystick {command}", self.ok(command, "--help").stdout)
         for kind in ("wal", "manifest", "segment", "sidecar"):
             self.assertIn(f"tallystick inspect {kind}", self.ok("inspect", kind, "--help").stdout)
@@ -496,6 +496,27 @@ class OneAnswer(Case):
 
 
 class Damage(Case):
+    def test_scrub_reads_everything_and_names_what_is_damaged(self):
+        self.ok("ingest", "-", "--data", self.data, text=json.dumps(EVENT))
+        self.assertRegex(self.ok("scrub", "--data", self.data).stdout, r"^\d+ files and \d+ bytes were read: no fault\n$")
+        folder = os.path.join(self.data, "segments")
+        path = os.path.join(folder, next(name for name in os.listdir(folder) if name.endswith(".seg")))
+        with open(path, "r+b") as segment:
+            byte = segment.read(71)[-1]
+            segment.seek(70)
+            segment.write(bytes([byte ^ 1]))
+        report = json.loads(self.ok("scrub", "--data", self.data, "--json", code=1).stdout)
+        self.assertEqual((report["faults"], report["findings"][0]["file"]), (1, path))
+        self.assertLessEqual(report["findings"][0]["offset"], 70)
+        url = self.serve("--data", self.data)
+        self.ok("scrub", "--url", url)
+        while True:
+            with urllib.request.urlopen(url + "/v1/status") as answer:
+                scrub = json.load(answer)["scrub"]
+            if scrub["passes"] > 0 and scrub["faults"] > 0:
+                break
+        self.assertEqual(scrub["findings"][0]["file"], path)
+
     def test_inspect_and_verify_notice_a_flipped_byte(self):
         self.ok("ingest", "-", "--data", self.data, text=json.dumps(EVENT))
         for kind in ("manifest", "segment", "sidecar"):
@@ -513,6 +534,43 @@ class Damage(Case):
         refused = self.ok("verify", "--data", self.data, code=1)
         self.assertIn(newest, refused.stderr)
         self.ok("inspect", "wal", os.path.join(self.dir), code=1)
+
+
+class Repair(Case):
+    def files(self):
+        found = {}
+        for folder, _, names in os.walk(self.data):
+            for name in names:
+                path = os.path.join(folder, name)
+                if name != "LOCK":
+                    with open(path, "rb") as file:
+                        found[os.path.relpath(path, self.data)] = file.read()
+        return found
+
+    def test_plan_changes_nothing_and_apply_mends(self):
+        self.ok("repair", self.data, "--plan", code=2)  # no such directory
+        events = [{**EVENT, "event_id": f"r{i}", "quantity": i} for i in range(10)]
+        self.ok("ingest", "-", "--data", self.data, text="\n".join(map(json.dumps, events)))
+        for arguments in ([], ["--plan", "--apply"]):
+            self.ok("repair", self.data, *arguments, code=2)
+        self.assertIn("nothing to repair", self.ok("repair", self.data, "--plan").stdout)
+        newest = max(os.listdir(os.path.join(self.data, "manifest")))
+        with open(os.path.join(self.data, "manifest", newest), "r+b") as manifest:
+            manifest.seek(39)
+            manifest.write(b"?")
+        before = self.files()
+        plan = json.loads(self.ok("repair", self.data, "--plan", "--json", code=1).stdout)
+        self.assertEqual((plan["rows_kept"], plan["rows_lost"], plan["quantity_kept"]), (10, 0, "45"))
+        self.assertIn(newest, plan["findings"][0]["file"])
+        self.assertEqual(self.files(), before)
+        done = self.ok("repair", self.data, "--apply").stdout
+        self.assertIn("No row is lost", done)
+        after = self.files()
+        (folder,) = os.listdir(os.path.join(self.data, "damaged"))
+        self.assertEqual(after[f"damaged/{folder}/manifest/{newest}"], before[f"manifest/{newest}"])
+        self.assertIn(f"damaged/{folder}/report.json", after)
+        self.ok("verify", "--data", self.data)
+        self.assertIn("45", self.ok("usage", EVENT["account_id"], "--data", self.data).stdout)
 
 
 class Sidecars(Case):

@@ -12,7 +12,7 @@ import re
 import sys
 
 LAYERS = ("crash_matrix", "simulation", "faults", "kills", "fuzz", "bit_rot", "mutants", "metamorphic",
-          "protocol_model", "flush_model", "sidecar_faults", "scrub", "disk_full")
+          "protocol_model", "flush_model", "sidecar_faults", "scrub", "disk_full", "repair", "compaction_faults")
 ZERO_IS_GOOD = ("seed", "lost", "doubled", "missed", "failed", "torn")
 
 

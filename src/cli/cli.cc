@@ -56,6 +56,7 @@ int RunCli(int argc, const char* const* argv) {
   AddUsageDb(app, &action);
   AddBackup(app, &action);
   AddRestore(app, &action);
+  AddRepair(app, &action);
   for (CLI::App* command : app.get_subcommands({})) {
     command->allow_config_extras(CLI::config_extras_mode::error);
   }

@@ -35,6 +35,7 @@ void AddScrub(CLI::App& app, Action* action);
 void AddUsageDb(CLI::App& app, Action* action);  // import-usagedb, export-usagedb
 void AddBackup(CLI::App& app, Action* action);
 void AddRestore(CLI::App& app, Action* action);
+void AddRepair(CLI::App& app, Action* action);
 
 // --url and --data, one of which is needed.
 struct Place {

@@ -15,7 +15,8 @@ struct Layout {
         restoring(JoinPath(root, "RESTORING")),
         manifest_dir(JoinPath(root, "manifest")),
         wal_dir(JoinPath(root, "wal")),
-        segment_dir(JoinPath(root, "segments")) {}
+        segment_dir(JoinPath(root, "segments")),
+        repair(JoinPath(root, "REPAIR")) {}
 
   std::string root;
   std::string lock;
@@ -24,6 +25,7 @@ struct Layout {
   std::string manifest_dir;
   std::string wal_dir;
   std::string segment_dir;
+  std::string repair;  // there while a repair is under way (repair_journal.h)
 };
 
 }  // namespace tallystick

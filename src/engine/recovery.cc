@@ -44,8 +44,18 @@ Result<Presence> Look(FileSystem& fs, const Layout& layout) {
   return presence;
 }
 
+// What a repair has not moved aside yet would look like orphans.
+Status CheckNoRepair(FileSystem& fs, const Layout& layout) {
+  TALLY_ASSIGN_OR_RETURN(const bool under_way, fs.Exists(layout.repair));
+  if (!under_way) return Status::Ok();
+  return Status::FailedPrecondition(
+      "repair_unfinished",
+      layout.repair + ": a repair was interrupted; `tallystick repair DIR --apply` completes it");
+}
+
 // Unfinished creation is told from loss by what only a finished one leaves behind.
 Result<bool> NeedsCreation(FileSystem& fs, const Layout& layout) {
+  TALLY_RETURN_IF_ERROR(CheckNoRepair(fs, layout));
   TALLY_ASSIGN_OR_RETURN(const Presence presence, Look(fs, layout));
   if (presence.identity && presence.manifest) return false;
   const std::string missing = presence.identity ? layout.manifest_dir + "/" : layout.identity;

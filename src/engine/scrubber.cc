@@ -22,7 +22,7 @@ StepResult Scrubber::Step() {
   }
   if (now_us < resume_us_) return StepResult::WaitUntil(resume_us_);
   // Right after the start ingest may come to depend on a sidecar that nobody has looked at.
-  const bool soon = pass_->in_siblings() && Read().passes == 0;
+  const bool soon = pass_->in_siblings() && first_;
   const uint64_t rate =
       soon ? options_.background_bytes_per_second : options_.scrub_bytes_per_second;
   const uint64_t before = pass_->bytes();
@@ -77,6 +77,7 @@ void Scrubber::Note() {
 }
 
 void Scrubber::End() {
+  first_ = false;
   files_before_ += pass_->files();
   bytes_before_ += pass_->bytes();
   Log(pass_faults_ == 0 ? LogLevel::kInfo : LogLevel::kError,

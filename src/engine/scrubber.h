@@ -8,7 +8,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -48,6 +47,7 @@ class Scrubber {
 
   // Owned by the step.
   std::unique_ptr<ScrubPass> pass_;
+  bool first_ = true;  // no pass has ended yet
   int64_t next_pass_us_ = 0;
   int64_t resume_us_ = 0;  // what was read is paid for then
   uint64_t pass_faults_ = 0;

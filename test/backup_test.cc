@@ -753,13 +753,20 @@ TEST(BackupCrash, ARestoreFailsCleanlyAtEveryFault) {
 
 // --- racing ---
 
-// A history of ingest, idling and restarts, with backups that run through all of it, every step of
-// the engine in the order of the seed.
+OpenOptions RaceOptions(uint64_t seed) {
+  OpenOptions options = BackupOptionsOfTests();
+  options.compaction_fan_in = static_cast<uint32_t>(seed % 3 == 0 ? 0 : 1 + seed % 3);
+  return options;
+}
+
+// A history of ingest, idling and restarts, with backups that run through all of it, merges too,
+// every step of the engine in the order of the seed.
 class Race {
  public:
   explicit Race(uint64_t seed)
-      : random_(seed * 0x9e3779b97f4a7c15 + 3), machine_(seed, BackupOptionsOfTests()) {}
+      : random_(seed * 0x9e3779b97f4a7c15 + 3), machine_(seed, RaceOptions(seed)) {}
 
+  uint64_t compactions() const { return machine_.compactions(); }
   uint64_t backups = 0;
   uint64_t overtaken = 0;  // backups during which rows were committed
 
@@ -855,16 +862,19 @@ TEST(BackupRace, BackupsThroughIngestAndFlushes) {
   const uint64_t seeds = ChosenEffort() == Effort::kQuick  ? 10
                          : ChosenEffort() == Effort::kSoak ? 1000
                                                            : 60;
-  uint64_t backups = 0, overtaken = 0;
+  uint64_t backups = 0, overtaken = 0, compactions = 0;
   for (uint64_t seed = only > 0 ? only : 1; seed <= (only > 0 ? only : seeds); ++seed) {
     Race race(seed);
     ASSERT_EQ(race.Run(), "") << "TALLY_SEED=" << seed;
     backups += race.backups;
     overtaken += race.overtaken;
+    compactions += race.compactions();
   }
   EXPECT_GT(backups, seeds);
   EXPECT_GT(overtaken, 0u) << "no backup ran while rows were committed";
-  ReportTried(fmt::format("backup races={} backups={} overtaken={}", seeds, backups, overtaken));
+  EXPECT_GT(compactions, seeds / 4);
+  ReportTried(fmt::format("backup races={} backups={} overtaken={} compactions={}", seeds, backups,
+                          overtaken, compactions));
 }
 
 }  // namespace

@@ -109,6 +109,7 @@ const std::vector<Work>& AllWork() {
       {"flushes_at_the_close", "flushes_synced", [](OpenOptions&) {}},
       {"flushes_of_old_rows", "doubles_synced",
        [](OpenOptions& options) { options.memtable_age_ms_max = 20; }},
+      {"merges", "compactions_direct", [](OpenOptions&) {}},
       {"scrubbed", "flushes_direct",
        [](OpenOptions& options) { options.scrub_bytes_per_second = 1'000'000'000; }},
   };

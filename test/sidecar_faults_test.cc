@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/sidecar_keeper.h"
+#include "engine/sidecar_rebuild.h"
 #include "rollup/whole_rollup_fixture.h"
 #include "segment/segment_fixture.h"
 #include "testing/rig.h"
@@ -149,6 +150,49 @@ TEST(FlushFaultsTest, KeyTablesHaveALimit) {
   rig.faults->Set(std::nullopt);
   for (int i = 0; i < 4; ++i) rig.Pass(60);
   EXPECT_TRUE(rig.machine.db().Ready().ok()) << rig.machine.db().Ready().ToString();
+}
+
+// A large segment's sidecar is rebuilt part by part: the file is the same, and of a rebuild that
+// was given up nothing is left.
+TEST(SidecarRebuildTest, InPartsItIsTheSameFile) {
+  Rig rig;
+  rig.Open();
+  rig.Ingest(0, 5);
+  ASSERT_TRUE(rig.machine.Close().ok());
+  SimFs& fs = rig.machine.fs();
+  const std::string path = rig.Files(".idx").at(0);
+  const Bytes whole = rig.Content(path);
+  const auto binding = SidecarReader::ReadBinding(fs, path);
+  ASSERT_TRUE(binding.ok());
+  BlockCache cache(1 << 20);
+  auto rows = SegmentReader::Open(fs, rig.Files(".seg").at(0),
+                                  {binding->database_id, binding->number, 0}, cache);
+  ASSERT_TRUE(rows.ok());
+  const SegmentInfo info = (*rows)->info();
+  const LiveSegment segment(
+      {info.number, info.first_lsn, info.last_lsn, info.rows, info.bytes, info.footer_checksum},
+      *std::move(rows));
+  const Layout layout("data");
+  const auto rebuild = [&](uint32_t rows_at_once, const std::function<bool()>& stopped) {
+    return RebuildSidecar(fs, layout, segment, IdentityScope::kGlobal, nullptr, stopped,
+                          rows_at_once);
+  };
+  const auto names = [&] { return fs.List(Rig::kSegments)->size(); };
+  const size_t files = names();
+  for (const uint32_t rows_at_once : {1u, 2u, 3u, 4u, 5u, 100u}) {
+    ASSERT_TRUE(fs.Remove(path).ok());
+    ASSERT_TRUE(rebuild(rows_at_once, {}).ok());
+    EXPECT_TRUE(rig.Content(path) == whole) << rows_at_once;
+    EXPECT_EQ(names(), files);
+  }
+  for (int looks = 0; looks < 8; ++looks) {
+    int left = looks;
+    auto given_up = rebuild(2, [&left] { return left-- <= 0; });
+    EXPECT_EQ(given_up.ok() ? "cancelled" : given_up.status().reason(), "cancelled");
+    EXPECT_EQ(names(), files) << looks;
+  }
+  rig.Open();
+  rig.ExpectWhole();
 }
 
 // --- sidecars between two lives ---

@@ -1,6 +1,7 @@
 #include "engine/repair.h"
 
 #include "base/result.h"
+#include "engine/recovery.h"
 #include "engine/repair_apply.h"
 #include "engine/repair_plan.h"
 #include "tallystick/repair.h"
@@ -24,6 +25,7 @@ Result<std::unique_ptr<FileLock>> LockDirectory(FileSystem& fs, const Layout& la
     anything = anything || exists;
   }
   if (!anything) return Status::NotFound("database_not_found", layout.root + " holds no database");
+  TALLY_RETURN_IF_ERROR(CheckIsNoBackup(fs, layout));
   return fs.Lock(layout.lock);
 }
 

@@ -5,7 +5,7 @@
 
 #include "base/result.h"
 #include "dedupe/sidecar_reader.h"
-#include "engine/sidecar_keeper.h"
+#include "engine/sidecar_rebuild.h"
 #include "model/identity.h"
 
 namespace tallystick {

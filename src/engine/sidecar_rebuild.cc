@@ -92,9 +92,8 @@ class Parts {
     const auto map_row = [this](size_t part, uint32_t row) {
       return static_cast<uint32_t>(part * rows_at_once_ + row);
     };
-    TALLY_ASSIGN_OR_RETURN(
-        const auto merger,
-        SidecarMerger::Start(fs_, path, segment_.binding(), inputs, map_row, governor_));
+    TALLY_ASSIGN_OR_RETURN(const auto merger, SidecarMerger::Start(fs_, path, segment_.binding(),
+                                                                   inputs, map_row, governor_));
     for (bool done = false; !done;) {
       TALLY_RETURN_IF_ERROR(Look(stopped));
       TALLY_ASSIGN_OR_RETURN(done, merger->Step(kEntriesBetweenLooks));

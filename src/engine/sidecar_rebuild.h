@@ -28,9 +28,9 @@ Result<std::vector<SidecarEntry>> KeysOfSegment(const SegmentReader& rows, Ident
 inline constexpr uint32_t kRebuildRowsAtOnce = 4u << 20;  // some 130 MB
 
 // Writes the segment's sidecar anew from its rows: temporary name, sync, rename, directory sync.
-// Opens and checks it. A segment of more rows than `rows_at_once` is done part by part, in temporary
-// files that are then merged, so that memory does not grow with it. kUnavailable `cancelled` soon
-// after `stopped` (may be empty) says so. On an error no partial file is left.
+// Opens and checks it. A segment of more rows than `rows_at_once` is done part by part, in
+// temporary files that are then merged, so that memory does not grow with it. kUnavailable
+// `cancelled` soon after `stopped` (may be empty) says so. On an error no partial file is left.
 Result<std::unique_ptr<SidecarReader>> RebuildSidecar(FileSystem& fs, const Layout& layout,
                                                       const LiveSegment& segment,
                                                       IdentityScope scope, IoGovernor* governor,

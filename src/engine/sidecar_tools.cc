@@ -26,6 +26,7 @@ Result<std::unique_ptr<Opened>> OpenForTools(FileSystem& fs, const std::string& 
   auto opened = std::make_unique<Opened>(directory);
   TALLY_ASSIGN_OR_RETURN(const bool there, fs.Exists(opened->layout.identity));
   if (!there) return Status::NotFound("database_not_found", directory + " holds no database");
+  TALLY_RETURN_IF_ERROR(CheckIsNoBackup(fs, opened->layout));
   TALLY_ASSIGN_OR_RETURN(opened->lock, fs.Lock(opened->layout.lock));
   TALLY_ASSIGN_OR_RETURN(opened->identity, LoadIdentity(fs, opened->layout));
   TALLY_ASSIGN_OR_RETURN(const Manifest manifest, LoadManifest(fs, opened->layout.manifest_dir,

@@ -46,11 +46,15 @@ class FullAtFs final : public FileSystem {
   Status Rename(const std::string& from, const std::string& to) override {
     return Count().Rename(from, to);
   }
+  Status Link(const std::string& from, const std::string& to) override {
+    return Count().Link(from, to);
+  }
   Status SyncDir(const std::string& path) override { return Count().SyncDir(path); }
   Result<std::vector<std::string>> List(const std::string& path) override {
     return inner_.List(path);
   }
   Result<bool> Exists(const std::string& path) override { return inner_.Exists(path); }
+  Result<std::string> RealPath(const std::string& path) override { return inner_.RealPath(path); }
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
     return inner_.Lock(path);
   }

@@ -8,7 +8,7 @@
 #include "dedupe/sidecar_reader.h"
 #include "engine/repair_facts.h"
 #include "env/number_name.h"
-#include "rollup/rollup_reader.h"
+#include "rollup/rollup_cursor.h"
 #include "segment/segment_file.h"
 
 namespace tallystick {
@@ -263,20 +263,24 @@ void SegmentInspector::AddRollup(KnownRows* known, FileNumber number,
     return;
   }
   if (known->range.first.value == 0) known->range = {footer.first_lsn, footer.last_lsn};
-  const auto rollup = ReadRollup(**reader);
-  if (!rollup.ok() || rollup->starts.size() < 2 || rollup->starts[1] == 0) return;
-  known->counted = 0;
-  known->quantity = ExactSum();
-  known->timestamps_ms = {INT64_MAX, INT64_MIN};
-  for (uint64_t i = 0; i < rollup->starts[1]; ++i) {
-    const RollupLine& line = rollup->lines[i];
-    *known->counted += line.count;
-    known->quantity->Add(line.sum);
+  auto lines = RollupCursor::Open(**reader);
+  if (!lines.ok() || lines->LinesOf(0).empty()) return;
+  uint64_t counted = 0;
+  ExactSum quantity;
+  std::pair<int64_t, int64_t> timestamps_ms = {INT64_MAX, INT64_MIN};
+  while (lines->next() < lines->LinesOf(0).end) {
+    if (!lines->Next().ok()) return;
+    const RollupLine& line = lines->line();
+    counted += line.count;
+    quantity.Add(line.sum);
     const int64_t from = line.key.hour_start_ms;
-    known->timestamps_ms->first = std::min(known->timestamps_ms->first, from);
+    timestamps_ms.first = std::min(timestamps_ms.first, from);
     const int64_t to = from > INT64_MAX - kHourMs ? INT64_MAX : from + kHourMs - 1;
-    known->timestamps_ms->second = std::max(known->timestamps_ms->second, to);
+    timestamps_ms.second = std::max(timestamps_ms.second, to);
   }
+  known->counted = counted;
+  known->quantity = quantity;
+  known->timestamps_ms = timestamps_ms;
 }
 
 }  // namespace
@@ -325,7 +329,7 @@ void InspectSiblings(FileSystem& fs, const Layout& layout, const FoundSegment& s
   const std::string sums = JoinPath(layout.segment_dir, RollupFileName(info.number));
   BlockCache cache(1 << 20);
   const auto rollup = RollupReader::Open(fs, sums, info, cache);
-  add(sums, rollup.ok() ? ReadRollup(**rollup).status() : rollup.status());
+  add(sums, rollup.ok() ? DigestOf(**rollup, {}).status() : rollup.status());
 }
 
 }  // namespace tallystick

@@ -18,6 +18,8 @@
 #include "dedupe/sidecar_format.h"
 #include "model/identity.h"
 #include "query/row_scan.h"
+#include "rollup/rollup_check.h"
+#include "rollup/rollup_cursor.h"
 
 namespace tallystick {
 namespace {

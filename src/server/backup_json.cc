@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "server/json_reader.h"
+#include "base/json_reader.h"
 #include "server/json_writer.h"
-#include "server/utf8.h"
+#include "base/utf8.h"
 
 namespace tallystick {
 namespace {

@@ -31,7 +31,7 @@ enum class Route : uint8_t {
   kPage,       // GET  /
   kNone,       // no such path
 };
-inline constexpr size_t kRouteCount = 17;
+inline constexpr size_t kRouteCount = 18;
 
 // "/v1/accounts/{account}/usage", ...: the label of metrics.
 std::string_view RouteName(Route route);

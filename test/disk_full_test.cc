@@ -165,6 +165,7 @@ class Life {
       if (!wrong.empty() && !became_full) return wrong;
       if (!machine_.is_open()) return "a restart on a full disk was refused";
       if (is_full()) {
+        machine_.RunUntilIdle();
         if (std::string wrong = CheckReason(machine_.db().Ready()); !wrong.empty()) return wrong;
       }
     }
@@ -179,13 +180,9 @@ class Life {
 
   std::string CheckReason(const Status& status) {
     if (status.ok() || status.reason() == "no_space") return "";
-    // Sidecars that find no room keep their key tables in memory.
+    // A sidecar that was found missing at a start, and finds no room.
     const DbStatus db = machine_.db().GetStatus();
-    const bool waits = db.sidecars_unknown > 0;
-    if (waits && (status.reason() == "memory_full" || status.reason() == "dedupe_rebuilding")) {
-      return "";
-    }
-    if (status.reason() == "log_unavailable" && !db.wal_poisoned) return "";  // in a moment
+    if (status.reason() == "dedupe_rebuilding" && db.sidecars_unknown > 0) return "";
     return "refused with " + status.ToString();
   }
 

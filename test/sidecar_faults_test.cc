@@ -134,22 +134,25 @@ TEST(FlushFaultsTest, OldRowsAreFlushedAlthoughTheMemtableIsNotFull) {
 }
 
 TEST(FlushFaultsTest, KeyTablesHaveALimit) {
-  OpenOptions options = SmallOptions(true);
-  options.memtables_max = 1;
-  options.key_tables_max = 2;
-  Rig rig(options);
-  rig.Open();
-  rig.faults->Set(Failing(FaultOp::kCreate, ".idx"));
-  Status refused;
-  for (int id = 0; id < 60 && refused.ok(); ++id) {
-    refused = rig.machine.Ingest({SmallEvent(id, 0, 1)}).status();
-    rig.machine.RunUntilIdle();
+  for (const int error : {EIO, ENOSPC}) {
+    OpenOptions options = SmallOptions(true);
+    options.memtables_max = 1;
+    options.key_tables_max = 2;
+    Rig rig(options);
+    rig.Open();
+    rig.faults->Set(Failing(FaultOp::kCreate, ".idx", true, error));
+    Status refused;
+    for (int id = 0; id < 60 && refused.ok(); ++id) {
+      refused = rig.machine.Ingest({SmallEvent(id, 0, 1)}).status();
+      rig.machine.RunUntilIdle();
+    }
+    EXPECT_EQ(refused.reason(), error == ENOSPC ? "no_space" : "memory_full");
+    EXPECT_EQ(rig.machine.db().Ready().reason(), refused.reason());
+    EXPECT_GE(rig.status().sidecars_unknown, 1u);
+    rig.faults->Set(std::nullopt);
+    for (int i = 0; i < 4; ++i) rig.Pass(60);
+    EXPECT_TRUE(rig.machine.db().Ready().ok()) << rig.machine.db().Ready().ToString();
   }
-  EXPECT_EQ(refused.reason(), "memory_full");
-  EXPECT_GE(rig.status().sidecars_unknown, 1u);
-  rig.faults->Set(std::nullopt);
-  for (int i = 0; i < 4; ++i) rig.Pass(60);
-  EXPECT_TRUE(rig.machine.db().Ready().ok()) << rig.machine.db().Ready().ToString();
 }
 
 // A large segment's sidecar is rebuilt part by part: the file is the same, and of a rebuild that

@@ -168,11 +168,13 @@ class Processes:
         self.counts["epochs"] += 1
         end = min(deadline, time.monotonic() + 180)
         segments = 0
-        while segments < 400 and len(self.ledger.acked) < 400_000:
-            segments = self.life()
-            if time.monotonic() >= end:
-                break
-        self.counts["events"] += len(self.ledger.acked)
+        try:
+            while segments < 400 and len(self.ledger.acked) < 400_000:
+                segments = self.life()
+                if time.monotonic() >= end:
+                    break
+        finally:
+            self.counts["events"] += len(self.ledger.acked)
         self.finish()
 
     def life(self):
@@ -252,7 +254,8 @@ class Processes:
             if not any(thread.is_alive() for thread in clients.threads):
                 raise Fault(f"the clients ended on a full disk: {self.faults}")
             if time.monotonic() - waiting > 120:
-                raise Fault(f"a full disk takes events without end, or refuses them otherwise: {clients.refused}")
+                status = audit.request(connection, "GET", "/v1/status")[1]
+                raise Fault(f"a full disk takes events without end, or refuses them otherwise: {clients.refused}, {status}")
         self.counts["no_space_answers"] += clients.refused["no_space"]
         clients.stop()
         if self.rng.random() < 0.4:

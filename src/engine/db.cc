@@ -316,6 +316,8 @@ Status Db::Impl::MemoryBudget() const {
   }
   const uint32_t tables = committer_ == nullptr ? 0 : committer_->key_tables();
   if (tables >= options_.key_tables_max) {
+    const Status rebuild = sidecars_->Read().status;
+    if (rebuild.code() == StatusCode::kNoSpace) return rebuild;
     return Status::Unavailable(
         "memory_full", fmt::format("{} key tables wait for a sidecar, as many as may be", tables));
   }
@@ -336,7 +338,7 @@ void Db::Impl::Start() {
     for (Task& task : prober_tasks_) task.Wake();
   });
   // A sidecar that is there now lets the committer drop a key table, and the keeper prepare a
-  // spare.
+  // spare; one that cannot be made says why there is none.
   auto installed = [this] {
     committer_task_.Wake();
     keeper_task_.Wake();
@@ -344,7 +346,7 @@ void Db::Impl::Start() {
     compactor_task_.Wake();
   };
   flusher_->SetOnEnded(installed);
-  sidecars_->SetOnInstalled(installed);
+  sidecars_->SetOnChange(installed);
   sidecars_->SetWake([this] { sidecar_task_.Wake(); });
   compactor_->SetHooks(
       {.must_wait =

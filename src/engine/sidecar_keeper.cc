@@ -110,6 +110,11 @@ StepResult SidecarKeeper::Rebuild(const LiveSegment& segment) {
     Log(LogLevel::kError, fmt::format("the sidecar of segment {} cannot be rebuilt yet: {}",
                                       segment.listed().number.value, sidecar.status().ToString()));
     retry_at_us_ = env_.clock().MonotonicMicros() + kRetryMicros;
+    {
+      MutexLock lock(mutex_);
+      readings_.status = sidecar.status();
+    }
+    if (on_change_) on_change_();
     return StepResult::Again();
   }
   segment.InstallSidecar(*std::move(sidecar));
@@ -117,10 +122,11 @@ StepResult SidecarKeeper::Rebuild(const LiveSegment& segment) {
   {
     MutexLock lock(mutex_);
     ++readings_.rebuilt;
+    readings_.status = Status::Ok();
   }
   Log(LogLevel::kInfo,
       fmt::format("the sidecar of segment {} was rebuilt", segment.listed().number.value));
-  if (on_installed_) on_installed_();
+  if (on_change_) on_change_();
   return StepResult::Again();
 }
 

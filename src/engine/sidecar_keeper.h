@@ -52,10 +52,8 @@ class SidecarKeeper {
   void Wake() const {
     if (wake_) wake_();
   }
-  // Called when a sidecar was installed. Set once, before the steps run.
-  void SetOnInstalled(std::function<void()> on_installed) {
-    on_installed_ = std::move(on_installed);
-  }
+  // Called when a sidecar was installed or could not be made. Set once, before the steps run.
+  void SetOnChange(std::function<void()> on_change) { on_change_ = std::move(on_change); }
 
   // Takes a sidecar that did not verify out of use; it is rebuilt.
   void ReportBad(const LiveSegment& segment, const SidecarReader* sidecar, const Status& status);
@@ -68,6 +66,7 @@ class SidecarKeeper {
     uint64_t rebuilt = 0;
     uint64_t rollups_corrupt = 0;
     uint64_t rollups_rebuilt = 0;
+    Status status;  // ok, or why the last sidecar could not be rebuilt
   };
   Readings Read() const;
 
@@ -87,7 +86,7 @@ class SidecarKeeper {
   BlockCache& cache_;
   IoGovernor& governor_;
   std::function<void()> wake_;
-  std::function<void()> on_installed_;
+  std::function<void()> on_change_;
   std::atomic<bool> stopped_ = false;
 
   // Owned by the step.

@@ -212,7 +212,8 @@ class UsageDbMove : public testing::Test {
 
   std::set<std::string> Names(const std::string& dir) {
     std::set<std::string> there;
-    for (const std::string& name : *fs_.List(dir)) {
+    const auto names = *fs_.List(dir);
+    for (const std::string& name : names) {
       if (*fs_.Exists(JoinPath(dir, name))) there.insert(name);
     }
     return there;

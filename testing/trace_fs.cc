@@ -56,7 +56,7 @@ Result<std::unique_ptr<File>> TraceFs::Open(const std::string& path, OpenMode mo
   auto file = inner_.Open(path, mode, flags);
   if (mode == OpenMode::kCreateNew) {
     Add("create " + Relative(path) + (flags.direct_dsync ? " direct" : ""), file.status());
-  } else if (flags.direct_dsync) {
+  } else if (flags.direct_dsync && mode != OpenMode::kRead) {
     Add("open " + Relative(path) + " direct", file.status());  // its writes need no sync
   }
   if (!file.ok()) return file.status();

@@ -37,11 +37,11 @@ import kill_audit as audit  # noqa: E402
 
 SMALL_BYTES = 448 << 20
 OPTIONS = ["--wal-file-bytes", str(17 << 20), "--mark-idle-ms", "5", "--scrub-interval-s", "5",
-           "--scrub-bytes-per-second", "20000000"]
+           "--scrub-bytes-per-second", "20000000", "--compaction-fan-in", "4"]
 CLIENTS = 4
 NAMESPACE = "TALLY_SOAK_IN_NAMESPACE"
 SLICES = ("bit_rot_test", "disk_full_test", "scrub_test", "crash_matrix_test", "sidecar_faults_test", "faults_test",
-          "metamorphic_test", "reading_test", "threads_test")
+          "metamorphic_test", "reading_test", "threads_test", "compaction_test", "backup_test", "repair_test")
 
 
 class Fault(Exception):
@@ -216,7 +216,7 @@ class Processes:
         self.past = audit.bill(connection, "account-1")
         status = audit.request(connection, "GET", "/v1/status")[1]
         self.counts["flushes"] += number_of(status, "flush", "flushes")
-        self.counts["compactions"] += number_of(status, "compaction", "compactions", "merges", "runs")
+        self.counts["compactions"] += number_of(status, "compaction", "compactions")
         self.counts["rebuilt"] += number_of(status, "sidecars", "rebuilt") + number_of(status, "rollups", "rebuilt")
         self.counts["scrub_passes"] += status["scrub"]["passes"]
         for finding in status["scrub"]["findings"]:

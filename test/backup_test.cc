@@ -262,6 +262,37 @@ TEST_F(BackupTest, WhereLinksAreRefusedOrNotWantedSegmentsAreCopied) {
   ExpectRestores(refused->backup.lsn);
 }
 
+// The log files of the position stand there until they are copied, whatever is flushed meanwhile.
+TEST_F(BackupTest, LogFilesAreHeldWhileTheyAreCopied) {
+  rig_.Open();
+  SimExecutor& executor = rig_.machine.executor();
+  executor.Pause("flusher");
+  int next = 0;
+  while (rig_.status().memtables < 4) {
+    rig_.Ingest(next, next + 1, 1);
+    ++next;
+  }
+  const auto running = StartBackup(rig_.machine);
+  ASSERT_TRUE(executor.RunUntil([&] { return rig_.status().backup_files > 0; }));
+  const Lsn lsn = rig_.machine.db().VisibleLsn();
+  executor.Pause("backup");
+  executor.GoOn("flusher");
+  const uint64_t flushes = rig_.status().flushes;
+  rig_.Ingest(next, next + 40, 1);
+  rig_.machine.RunUntilIdle();
+  ASSERT_GE(rig_.status().flushes, flushes + 6) << "all that was sealed, and more";
+  ASSERT_FALSE(running->answer.has_value());
+  const auto wal_files = [&] { return rig_.machine.fs().List("data/wal")->size(); };
+  const size_t held = wal_files();
+  executor.GoOn("backup");
+  rig_.machine.RunUntilIdle();
+  ASSERT_TRUE(running->answer.has_value());
+  ASSERT_TRUE(running->answer->ok()) << running->answer->status().ToString();
+  EXPECT_EQ((*running->answer)->backup.lsn, lsn);
+  EXPECT_LT(wal_files() + 2, held) << "what was held is given back";
+  ExpectRestores(lsn);
+}
+
 // --- one after another ---
 
 TEST_F(BackupTest, ALaterBackupCopiesOnlyWhatIsNew) {

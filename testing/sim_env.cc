@@ -33,6 +33,7 @@ bool SimExecutor::RunOne(int64_t patience_micros) {
   std::vector<TaskId> ready;
   int64_t earliest = INT64_MAX;
   for (auto& [id, task] : tasks_) {
+    if (paused_.contains(task.name)) continue;
     if (task.runnable || (task.at_micros > 0 && task.at_micros <= now)) {
       ready.push_back(id);
     } else if (task.at_micros > 0) {

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 
 #include "env/env.h"
@@ -60,6 +61,9 @@ class SimExecutor final : public Executor {
   // Until it holds; false if everything came to rest before.
   bool RunUntil(const std::function<bool()>& holds, uint64_t steps_max = 1'000'000);
   uint64_t steps() const { return steps_; }
+  // Tasks of this name do not run until they are let go on.
+  void Pause(const std::string& name) { paused_.insert(name); }
+  void GoOn(const std::string& name) { paused_.erase(name); }
 
   // Longer than commit gaps and the idle time of marks, shorter than pauses between retries.
   static constexpr int64_t kPatienceMicros = 100'000;
@@ -75,6 +79,7 @@ class SimExecutor final : public Executor {
   SimClock& clock_;
   SeededRandom random_;
   std::map<TaskId, Task> tasks_;
+  std::set<std::string> paused_;
   TaskId next_id_ = 1;
   uint64_t steps_ = 0;
 };

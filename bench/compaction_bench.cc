@@ -147,8 +147,8 @@ void OneMerge(const Settings& settings, const std::string& path, Report& report)
              fmt::format("a second of CPU; {} rows in {:.2f} s of time", status.compaction_rows,
                          NowSeconds() - start));
   report.Add("memory of the process beyond what it had",
-             static_cast<double>(PeakResidentBytes()) - static_cast<double>(resident),
-             "bytes", "at most, the filter of the merged sidecar with it");
+             static_cast<double>(PeakResidentBytes()) - static_cast<double>(resident), "bytes",
+             "at most, the filter of the merged sidecar with it");
   TALLY_CHECK(db.Close().ok());
   if (!settings.keep) fs::remove_all(path);
 }

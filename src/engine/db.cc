@@ -589,9 +589,9 @@ Status Db::Impl::Close() {
   compactor_->Stop();
   sidecars_->Stop();
   governor_.Release();
-  for (Task* task : {&prober_tasks_[0], &prober_tasks_[1], &committer_task_, &keeper_task_,
-                     &flusher_task_, &sidecar_task_, &compactor_task_, &scrub_task_,
-                     &backup_task_}) {
+  for (Task* task :
+       {&prober_tasks_[0], &prober_tasks_[1], &committer_task_, &keeper_task_, &flusher_task_,
+        &sidecar_task_, &compactor_task_, &scrub_task_, &backup_task_}) {
     task->Remove();
   }
   backups_->Close();

@@ -378,8 +378,8 @@ void ScrubPass::CompareRollup(const LiveSegment& segment) {
   if (!reader.ok()) return BadRollup(segment, installed.get(), reader.status());
   auto check = RollupCheck::Open(**reader);
   if (!check.ok()) return BadRollup(segment, installed.get(), check.status());
-  Status status = BuildRollup(*rows_->reader, (*reader)->footer().rows_per_line_min,
-                              sources_.stopped, *check);
+  Status status =
+      BuildRollup(*rows_->reader, (*reader)->footer().rows_per_line_min, sources_.stopped, *check);
   if (sources_.stopped()) return;
   if (!status.ok() && check->status().ok()) return BadRows(segment, status);
   if (status.ok()) status = check->Finish();

@@ -47,7 +47,7 @@ struct ScrubSources {
   const LogKeeper& log;
   SidecarKeeper& sidecars;
   std::function<FrameNumber()> next_frame;  // all below it are durable, once there is a log
-  std::function<bool()> stopped;            // the database is being closed: what takes long gives up
+  std::function<bool()> stopped;  // the database is being closed: what takes long gives up
 };
 
 class ScrubPass {

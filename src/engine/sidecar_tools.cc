@@ -95,7 +95,8 @@ Result<SidecarReports> RebuildSidecars(const std::string& directory, const OpenO
           return Status::Ok();
         }
         report->entries = segment.listed().rows;
-        return RebuildSidecar(fs, opened.layout, segment, opened.identity.scope, nullptr, {}).status();
+        return RebuildSidecar(fs, opened.layout, segment, opened.identity.scope, nullptr, {})
+            .status();
       });
 }
 

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "base/json_reader.h"
-#include "server/json_writer.h"
 #include "base/utf8.h"
+#include "server/json_writer.h"
 
 namespace tallystick {
 namespace {

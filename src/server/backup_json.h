@@ -7,7 +7,6 @@
 #include <string>
 #include <string_view>
 
-
 #include "tallystick/backup.h"
 #include "tallystick/status.h"
 

@@ -115,6 +115,7 @@ class MadeSource {
     manifest_.raw_segments.push_back(meta);
   }
   void AddLog(uint64_t id, const std::vector<usagedb::Row>& rows, const std::string& tail = "") {
+    has_live_log_ |= id > manifest_.last_sealed_wal_id;
     std::string text;
     for (const usagedb::Row& row : rows) {
       usagedb::AppendWalLine(text, row);
@@ -122,7 +123,10 @@ class MadeSource {
     }
     Put(fs_, usagedb::LogPath(root_, id), AsByteSpan(text + tail));
   }
+  // With the log that usageDb makes at once, unless there are others.
   void Finish() {
+    const std::string live = usagedb::LogPath(root_, manifest_.last_sealed_wal_id + 1);
+    if (!has_live_log_) Put(fs_, live, {});
     const std::string text = usagedb::PrintManifest(manifest_);
     Put(fs_, root_ + "/manifest/manifest-000001.json", AsByteSpan(text));
     Put(fs_, root_ + "/manifest/CURRENT", AsByteSpan(std::string_view("1")));
@@ -135,6 +139,7 @@ class MadeSource {
   FileSystem& fs_;
   std::string root_;
   usagedb::UsageDbManifest manifest_;
+  bool has_live_log_ = false;
 };
 
 class UsageDbMove : public testing::Test {
@@ -619,6 +624,45 @@ TEST_F(UsageDbMove, ALogThatWasSealedTooEarlyIsTold) {
   ASSERT_THAT(report.damaged, SizeIs(1));
   EXPECT_THAT(report.damaged[0].what, HasSubstr("line 2: event lost is in no segment"));
   EXPECT_THAT(Leftovers(report), testing::ElementsAre("wal/wal-000001.log"));
+}
+
+TEST_F(UsageDbMove, AMissingLiveLogIsDamage) {
+  CopyIn(fs_, kData + "tail", "src");
+  ASSERT_TRUE(fs_.Remove("src/wal/wal-000002.log").ok());
+  const auto refused = Import();
+  EXPECT_EQ(refused.status.reason(), "damaged") << refused.status.ToString();
+  EXPECT_FALSE(refused.written);
+  ASSERT_THAT(refused.damaged, SizeIs(1));
+  EXPECT_EQ(refused.damaged[0].file, "src/wal/wal-000002.log");
+  EXPECT_THAT(refused.damaged[0].what, HasSubstr("is missing"));
+  UsageDbImportOptions options = ImportOptions();
+  options.skip_damaged = true;
+  EXPECT_TRUE(Import("src", options).written);
+}
+
+TEST_F(UsageDbMove, AGapBetweenLiveLogsIsDamage) {
+  MadeSource source(fs_);
+  source.manifest().last_sealed_wal_id = 4;
+  source.AddLog(5, {MadeSource::MakeRow("a")});
+  source.AddLog(8, {MadeSource::MakeRow("b")});
+  source.Finish();
+  const auto report = DryRun();
+  EXPECT_EQ(report.status.reason(), "damaged") << report.status.ToString();
+  ASSERT_THAT(report.damaged, SizeIs(1));
+  EXPECT_EQ(report.damaged[0].file, "src/wal/wal-000006.log");
+  EXPECT_THAT(report.damaged[0].what, HasSubstr("up to 7"));
+}
+
+TEST_F(UsageDbMove, ALogByAnotherNameIsDamage) {
+  MadeSource source(fs_);
+  source.AddLog(1, {MadeSource::MakeRow("a")});
+  Put(fs_, "src/wal/wal-1.log", {});
+  source.Finish();
+  const auto report = DryRun();
+  EXPECT_EQ(report.status.reason(), "damaged") << report.status.ToString();
+  EXPECT_EQ(report.events, 1u);
+  ASSERT_THAT(report.damaged, SizeIs(1));
+  EXPECT_EQ(report.damaged[0].file, "src/wal/wal-1.log");
 }
 
 TEST_F(UsageDbMove, AFailedReadIsNeverTakenForTheEnd) {

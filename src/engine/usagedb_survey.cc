@@ -96,6 +96,7 @@ class Surveyor {
           {file,
            "is newer than what CURRENT says: a save that did not finish, or CURRENT is wrong"});
     }
+    for (const auto& [file, what] : directory.log_faults) report().damaged.push_back({file, what});
   }
 
   Status RunShare() {

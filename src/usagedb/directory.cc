@@ -103,6 +103,10 @@ void SortLogs(const std::vector<std::string>& names, Directory* out) {
     const auto id = NumberIn(name, "wal-", ".log");
     if (!id.has_value()) {
       out->leftovers.push_back(JoinPath("wal", name));
+    } else if (const std::string path = LogPath(out->root, *id);
+               path != JoinPath(JoinPath(out->root, "wal"), name)) {
+      out->log_faults.push_back({JoinPath(JoinPath(out->root, "wal"), name),
+                                 "is no name that usageDb gives; it would be " + path});
     } else if (*id > out->manifest.last_sealed_wal_id) {
       out->live_logs.push_back(*id);
     } else {
@@ -112,6 +116,27 @@ void SortLogs(const std::vector<std::string>& names, Directory* out) {
   }
   std::ranges::sort(out->live_logs);
   std::ranges::sort(out->sealed_logs);
+}
+
+void NoteMissingLogs(uint64_t first, uint64_t end, Directory* out) {
+  std::string what = "is missing, with the events in it";
+  if (end - first > 1) what += fmt::format("; so are the logs up to {}", end - 1);
+  out->log_faults.push_back({LogPath(out->root, first), std::move(what)});
+}
+
+// usageDb makes the next log before the manifest calls the last one sealed, and removes only sealed
+// ones: from there on a log that is not there is lost.
+void CheckLogs(Directory* out) {
+  uint64_t next = out->manifest.last_sealed_wal_id + 1;
+  // Manifests of old do not say where the live ones begin.
+  if (!out->manifest.says_last_sealed && !out->live_logs.empty()) next = out->live_logs.front();
+  for (const uint64_t id : out->live_logs) {
+    if (id != next) NoteMissingLogs(next, id, out);
+    next = id + 1;
+  }
+  if (out->live_logs.empty() && out->manifest.says_last_sealed) {
+    NoteMissingLogs(next, next + 1, out);
+  }
 }
 
 void ListLeftovers(const std::vector<std::string>& names, Directory* out) {
@@ -171,9 +196,10 @@ Result<Directory> ReadDirectory(FileSystem& fs, const std::string& root) {
   TALLY_ASSIGN_OR_RETURN(const auto logs, ListIfThere(fs, JoinPath(root, "wal")));
   SortLogs(logs, &out);
   ListLeftovers(names, &out);
-  if (out.manifest_file.empty() && out.live_logs.empty()) {
+  if (out.manifest_file.empty() && out.live_logs.empty() && out.log_faults.empty()) {
     return Status::NotFound("usagedb_not_found", root + " holds no manifest and no log of usageDb");
   }
+  CheckLogs(&out);
   return out;
 }
 

@@ -23,6 +23,12 @@
 namespace tallystick::usagedb {
 
 struct Directory {
+  // A log that should be there and is not, or one by a name that usageDb does not give.
+  struct Fault {
+    std::string file;
+    std::string what;
+  };
+
   std::string root;
   std::string manifest_file;  // empty: nothing was ever flushed, there are only logs
   UsageDbManifest manifest;
@@ -31,6 +37,7 @@ struct Directory {
   // Of later generations than CURRENT says: a save that did not finish, or a CURRENT gone wrong.
   std::vector<std::string> newer_manifests;
   std::vector<std::string> leftovers;  // paths of files that do not count, sorted
+  std::vector<Fault> log_faults;
 };
 
 // kNotFound `usagedb_not_found`; kCorruption, naming the file, where CURRENT is missing beside

@@ -21,6 +21,7 @@ class ManifestReader {
     std::string padded(text);
     padded.append(kJsonPaddingBytes, ' ');
     UsageDbManifest manifest;
+    manifest.says_last_sealed = false;
     JsonReader& json = fields_.json();
     if (!json.Begin(std::string_view(padded).substr(0, text.size())) || !ReadRoot(&manifest)) {
       return Status::Corruption(fields_.fault());
@@ -52,7 +53,7 @@ class ManifestReader {
             case 5:
               return ReadWatermarks(value, out);
             case 6:
-              return fields_.Integer(kNames[index], value, &out->last_sealed_wal_id);
+              return ReadLastSealed(kNames[index], value, out);
             case 7:
               return ReadPeriods(value, out);
             default:
@@ -64,6 +65,14 @@ class ManifestReader {
       return fields_.Wrong(fmt::format("db_version {} is not known", out->db_version));
     }
     return out->bucket_count > 0 || fields_.Wrong("bucket_count is 0");
+  }
+
+  // Another log comes after it.
+  bool ReadLastSealed(std::string_view name, Value& value, UsageDbManifest* out) {
+    out->says_last_sealed = true;
+    if (!fields_.Integer(name, value, &out->last_sealed_wal_id)) return false;
+    return out->last_sealed_wal_id < UINT64_MAX ||
+           fields_.Wrong(fmt::format("{} is {}", name, UINT64_MAX));
   }
 
   bool ReadSegments(std::string_view what, Value& value, bool rollups,

@@ -51,6 +51,7 @@ struct UsageDbManifest {
   std::vector<SegmentMeta> rollup_segments;
   int64_t hourly_rollup_ms = 0;
   uint64_t last_sealed_wal_id = 0;
+  bool says_last_sealed = true;  // false: read from an old manifest, which has no such field
   std::vector<ClosedPeriod> closed_periods;
 };
 

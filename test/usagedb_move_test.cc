@@ -626,6 +626,32 @@ TEST_F(UsageDbMove, ALogThatWasSealedTooEarlyIsTold) {
   EXPECT_THAT(Leftovers(report), testing::ElementsAre("wal/wal-000001.log"));
 }
 
+TEST_F(UsageDbMove, ARefusedEventInASealedLogIsNoDamage) {
+  MadeSource source(fs_);
+  source.manifest().last_sealed_wal_id = 1;
+  usagedb::Row last = MadeSource::MakeRow("last");
+  last.event.timestamp_ms = INT64_MAX;
+  source.AddSegment({MadeSource::MakeRow("a"), last});
+  source.AddLog(1, {MadeSource::MakeRow("a"), last});
+  source.Finish();
+  const auto report = Import();
+  EXPECT_EQ(report.status.reason(), "refused") << report.status.ToString();
+  EXPECT_EQ(report.accepted, 1u);
+  EXPECT_EQ(report.damages, 0u);
+}
+
+TEST_F(UsageDbMove, DamageIsListedUpToALimitAndCountedInFull) {
+  MadeSource source(fs_);
+  std::string lines;
+  for (int i = 0; i < 1500; ++i) lines += "{\n";
+  source.AddLog(1, {}, lines);
+  source.Finish();
+  const auto report = DryRun();
+  EXPECT_EQ(report.damages, 1500u);
+  EXPECT_THAT(report.damaged, SizeIs(UsageDbImportReport::kListedMax));
+  EXPECT_THAT(report.status.message(), HasSubstr("1500 faults"));
+}
+
 TEST_F(UsageDbMove, AMissingLiveLogIsDamage) {
   CopyIn(fs_, kData + "tail", "src");
   ASSERT_TRUE(fs_.Remove("src/wal/wal-000002.log").ok());

@@ -67,7 +67,8 @@ struct UsageDbClosedPeriod {
 };
 
 struct UsageDbImportReport {
-  static constexpr size_t kListedMax = 1000;  // of copies and refused events; counts are whole
+  static constexpr size_t kListedMax =
+      1000;  // of copies, refused events and damage; counts are whole
 
   // ok: everything was read and, unless dry_run, imported and proved. Else the first of
   //   kCorruption `damaged`, `sidecar_corrupt`   something of the source could not be read
@@ -91,7 +92,8 @@ struct UsageDbImportReport {
   uint64_t sidecars_missing = 0;
   uint64_t sidecars_corrupt = 0;
   std::vector<UsageDbDamage> sidecar_faults;
-  std::vector<UsageDbDamage> damaged;
+  uint64_t damages = 0;
+  std::vector<UsageDbDamage> damaged;    // the first kListedMax
   std::vector<UsageDbCopy> conflicting;  // the first kListedMax
   std::vector<UsageDbRefused> refused_events;
   std::vector<UsageDbClosedPeriod> closed_periods;

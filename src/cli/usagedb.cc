@@ -119,6 +119,7 @@ std::string ReportJson(const UsageDbImportReport& report) {
       .List("conflicting", report.conflicting, copy)
       .Uint("conflicts", report.conflicts)
       .List("damaged", report.damaged, damage)
+      .Uint("damages", report.damages)
       .Uint("duplicates", report.duplicates)
       .Uint("events", report.events)
       .List("faults", report.faults, text)
@@ -175,7 +176,7 @@ std::string SourceText(const UsageDbImportReport& report) {
   ListText(out, report.sidecar_faults, 0, [](const UsageDbDamage& fault) {
     return fmt::format("  sidecar: {}: {}", fault.file, fault.what);
   });
-  ListText(out, report.damaged, 0, [](const UsageDbDamage& fault) {
+  ListText(out, report.damaged, report.damages, [](const UsageDbDamage& fault) {
     return fmt::format("  DAMAGED: {}: {}", fault.file, fault.what);
   });
   ListText(out, report.closed_periods, 0, [](const UsageDbClosedPeriod& period) {

@@ -178,9 +178,9 @@ class Importer {
 
 // What the report says as a whole.
 Status Verdict(const UsageDbImportReport& report, bool skip_damaged) {
-  if (!report.damaged.empty()) {
+  if (report.damages > 0) {
     return Status(StatusCode::kCorruption, "damaged",
-                  fmt::format("{} faults of the source{}", report.damaged.size(),
+                  fmt::format("{} faults of the source{}", report.damages,
                               report.written ? ": what they hit was left out"
                               : skip_damaged ? ""
                                              : "; nothing was written"));
@@ -230,7 +230,7 @@ Result<UsageDbImportReport> ImportUsageDb(const std::string& source, const std::
   const int64_t start = env.clock().MonotonicMicros();
   TALLY_ASSIGN_OR_RETURN(UsageDbSurvey survey, SurveyUsageDb(*opened, options));
   survey.report.reading_us = env.clock().MonotonicMicros() - start;
-  const bool refused = !survey.report.damaged.empty() && !options.skip_damaged;
+  const bool refused = survey.report.damages > 0 && !options.skip_damaged;
   if (!options.dry_run && !refused) {
     TALLY_RETURN_IF_ERROR(Import(*opened, survey, directory, env, options));
   }

@@ -92,11 +92,18 @@ class Surveyor {
       period.frozen_event_count = closed.frozen_event_count;
     }
     for (const std::string& file : directory.newer_manifests) {
-      report().damaged.push_back(
+      AddDamage(
           {file,
            "is newer than what CURRENT says: a save that did not finish, or CURRENT is wrong"});
     }
-    for (const auto& [file, what] : directory.log_faults) report().damaged.push_back({file, what});
+    for (const auto& [file, what] : directory.log_faults) AddDamage({file, what});
+  }
+
+  void AddDamage(UsageDbDamage damage) {
+    ++report().damages;
+    if (report().damaged.size() < UsageDbImportReport::kListedMax) {
+      report().damaged.push_back(std::move(damage));
+    }
   }
 
   Status RunShare() {
@@ -108,7 +115,7 @@ class Surveyor {
       visitor.segment_end = [this](const usagedb::SegmentMeta& meta) { CompareSidecar(meta); };
       visitor.damage = [this](UsageDbDamage damage) {
         entries_.clear();
-        report().damaged.push_back(std::move(damage));
+        AddDamage(std::move(damage));
       };
     }
     TALLY_RETURN_IF_ERROR(source_.Walk(visitor));
@@ -161,12 +168,17 @@ class Surveyor {
     return RowFate::kConflict;
   }
 
-  bool Refuse(const EventView& event) {
+  static std::optional<Rejection> WhyRefused(const EventView& event) {
     auto bad = CheckEventFormat(event);
     if (!bad && event.timestamp_ms == INT64_MAX) {
       bad =
           Rejection{"invalid_timestamp", "timestamp_ms", "no range ends behind this timestamp_ms"};
     }
+    return bad;
+  }
+
+  bool Refuse(const EventView& event) {
+    auto bad = WhyRefused(event);
     if (!bad) return false;
     ++report().refused;
     if (report().refused_events.size() < UsageDbImportReport::kListedMax) {
@@ -188,16 +200,15 @@ class Surveyor {
   }
 
   // What the manifest calls flushed must be there: a log that was sealed too early holds events
-  // that no segment has.
+  // that no segment has. Events that cannot be held are not among those seen, wherever they stand.
   Status VisitSealed(const usagedb::Row& row) {
     const EventHash id = usagedb::HashOfId(row.event.event_id);
-    if (!IsMine(id) || seen_.Contains(id)) return Status::Ok();
+    if (!IsMine(id) || WhyRefused(row.event) || seen_.Contains(id)) return Status::Ok();
     const SourcePlace& place = source_.place();
-    report().damaged.push_back(
-        {place.file,
-         fmt::format("line {}: event {} is in no segment, though the manifest says that "
-                     "all of this log is",
-                     place.place, row.event.event_id)});
+    AddDamage({place.file,
+               fmt::format("line {}: event {} is in no segment, though the manifest says that "
+                           "all of this log is",
+                           place.place, row.event.event_id)});
     return Status::Ok();
   }
 

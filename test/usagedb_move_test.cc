@@ -652,6 +652,27 @@ TEST_F(UsageDbMove, DamageIsListedUpToALimitAndCountedInFull) {
   EXPECT_THAT(report.status.message(), HasSubstr("1500 faults"));
 }
 
+TEST_F(UsageDbMove, OneWrongRowCountCostsNoFurtherPasses) {
+  MadeSource source(fs_);
+  source.AddSegment({MadeSource::MakeRow("a")});
+  source.AddSegment({MadeSource::MakeRow("b")});
+  source.manifest().raw_segments[0].row_count = UINT32_MAX;
+  source.Finish();
+  UsageDbImportOptions options = ImportOptions();
+  options.keys_per_pass = 1;
+  const auto report = Import("src", options);
+  EXPECT_EQ(report.status.reason(), "damaged");
+  EXPECT_EQ(report.damages, 1u);
+  EXPECT_EQ(report.events, 1u);
+  MadeSource larger(fs_, "larger");
+  larger.AddSegment({MadeSource::MakeRow("a")});
+  larger.manifest().raw_segments[0].row_count = uint64_t{UINT32_MAX} + 1;
+  larger.Finish();
+  const auto refused = ImportUsageDb("larger", "data", options);
+  EXPECT_EQ(refused.status().code(), StatusCode::kCorruption);
+  EXPECT_THAT(refused.status().message(), HasSubstr("row_count"));
+}
+
 TEST_F(UsageDbMove, AMissingLiveLogIsDamage) {
   CopyIn(fs_, kData + "tail", "src");
   ASSERT_TRUE(fs_.Remove("src/wal/wal-000002.log").ok());

@@ -66,8 +66,10 @@ class Surveyor {
   Result<UsageDbSurvey> Run() {
     const usagedb::Directory& directory = source_.directory();
     NoteManifest(directory);
-    for (const auto& meta : directory.manifest.raw_segments) rows_said_ += meta.row_count;
-    shares_ = 1 + rows_said_ / options_.keys_per_pass;
+    TALLY_ASSIGN_OR_RETURN(rows_about_, source_.RowsAbout([this](UsageDbDamage fault) {
+      AddDamage(std::move(fault));
+    }));
+    shares_ = 1 + rows_about_ / options_.keys_per_pass;
     for (share_ = 0; share_ < shares_; ++share_) TALLY_RETURN_IF_ERROR(RunShare());
     Finish();
     return std::move(out_);
@@ -131,7 +133,7 @@ class Surveyor {
 
   Status VisitRow(const usagedb::Row& row) {
     if (options_.progress && ordinal_ % kProgressRows == 0) {
-      options_.progress({"reading", share_ * rows_said_ + ordinal_, shares_ * rows_said_});
+      options_.progress({"reading", share_ * rows_about_ + ordinal_, shares_ * rows_about_});
     }
     const uint64_t ordinal = ordinal_++;
     const EventHash id = usagedb::HashOfId(row.event.event_id);
@@ -252,7 +254,7 @@ class Surveyor {
   const UsageDbImportOptions& options_;
   UsageDbSurvey out_;
   UsageTotals::iterator last_ = out_.totals.end();
-  uint64_t rows_said_ = 0;
+  uint64_t rows_about_ = 0;
   uint64_t shares_ = 1;
   uint64_t share_ = 0;
   SeenIds seen_;
@@ -285,6 +287,28 @@ Result<std::unique_ptr<UsageDbSource>> UsageDbSource::Open(FileSystem& fs,
   TALLY_ASSIGN_OR_RETURN(source->directory_, usagedb::ReadDirectory(fs, root));
   source->segment_damaged_.resize(source->directory_.manifest.raw_segments.size());
   return source;
+}
+
+Result<uint64_t> UsageDbSource::RowsAbout(const std::function<void(UsageDbDamage)>& damage) {
+  constexpr uint64_t kLineBytesAbout = 100;  // fewer than a line of usageDb's has
+  uint64_t all = 0;
+  for (size_t i = 0; i < segment_damaged_.size(); ++i) {
+    const usagedb::SegmentMeta& meta = directory_.manifest.raw_segments[i];
+    const std::string path = usagedb::SegmentPath(directory_.root, meta);
+    const auto rows = usagedb::RowsAbout(fs_, path);
+    if (rows.ok()) {
+      all += *rows;
+    } else {
+      segment_damaged_[i] = true;
+      damage({path, fmt::format("{} rows: {}", meta.row_count, rows.status().message())});
+    }
+  }
+  for (const uint64_t id : directory_.live_logs) {
+    TALLY_ASSIGN_OR_RETURN(const auto log,
+                           usagedb::LogReader::Open(fs_, usagedb::LogPath(directory_.root, id)));
+    all += log.bytes() / kLineBytesAbout;
+  }
+  return all;
 }
 
 Status UsageDbSource::Walk(const Visitor& visitor) {

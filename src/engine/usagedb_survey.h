@@ -45,6 +45,9 @@ class UsageDbSource {
     // May be empty: then damage is an error. With it, what is damaged is left out.
     std::function<void(UsageDbDamage)> damage;
   };
+  // About how many rows Walk will visit, from headers and sizes. A segment that cannot be read is
+  // damaged.
+  Result<uint64_t> RowsAbout(const std::function<void(UsageDbDamage)>& damage);
   // The segments and live logs that are not known to be damaged.
   Status Walk(const Visitor& visitor);
   // The logs whose events should be in segments; lines that do not parse are left out.

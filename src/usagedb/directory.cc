@@ -228,6 +228,15 @@ Result<SegmentRows> ReadSegment(FileSystem& fs, const std::string& root, const S
   return std::move(segment->rows);
 }
 
+Result<uint64_t> RowsAbout(FileSystem& fs, const std::string& path) {
+  TALLY_ASSIGN_OR_RETURN(const auto file, fs.Open(path, OpenMode::kRead));
+  TALLY_ASSIGN_OR_RETURN(const uint64_t bytes, file->Size());
+  if (bytes < kSegmentHeaderBytes) return 0;
+  Bytes header(kSegmentHeaderBytes);
+  TALLY_RETURN_IF_ERROR(ReadFully(*file, 0, header));
+  return std::min<uint64_t>(RowsInHeader(header), bytes);
+}
+
 Result<LogReader> LogReader::Open(FileSystem& fs, const std::string& path) {
   TALLY_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kRead));
   TALLY_ASSIGN_OR_RETURN(const uint64_t bytes, file->Size());

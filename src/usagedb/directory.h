@@ -54,6 +54,10 @@ inline std::string LockPath(const std::string& root) { return JoinPath(root, "LO
 Result<SegmentRows> ReadSegment(FileSystem& fs, const std::string& root, const SegmentMeta& meta,
                                 Bytes* buffer);
 
+// About how many rows a segment has, without reading it: what its header says, but no more than it
+// has bytes, so that one wrong number cannot claim much.
+Result<uint64_t> RowsAbout(FileSystem& fs, const std::string& path);
+
 // A log, line by line. Blank lines are left out.
 class LogReader {
  public:

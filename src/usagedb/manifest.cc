@@ -104,7 +104,7 @@ class ManifestReader {
         case 4:
           return fields_.Integer(name, field, &out->bucket);
         case 5:
-          return fields_.Integer(name, field, &out->row_count);
+          return ReadRowCount(name, field, &out->row_count);
         case 6:
           return ReadTexts(name, field, &out->product_ids);
         case 7:
@@ -123,6 +123,14 @@ class ManifestReader {
           return fields_.json().Walk(field, 1);
       }
     });
+  }
+
+  // A segment has 32 bits for it.
+  bool ReadRowCount(std::string_view name, Value& value, uint64_t* out) {
+    uint32_t rows = 0;
+    if (!fields_.Integer(name, value, &rows)) return false;
+    *out = rows;
+    return true;
   }
 
   // It becomes the name of a file.

@@ -27,7 +27,6 @@
 namespace tallystick::usagedb {
 namespace {
 
-constexpr size_t kHeaderBytes = sizeof kSegmentMagic + 1 + 4 + 2;
 constexpr size_t kFooterBytes = sizeof(uint64_t) + sizeof kSegmentEndMagic;
 constexpr uint8_t kCodecNone = 0;
 constexpr uint8_t kCodecZstd = 1;
@@ -410,9 +409,14 @@ Row SegmentRows::Get(uint32_t row) const {
 
 // --- the file ---
 
+uint32_t RowsInHeader(ByteSpan header) {
+  if (header.size() < kSegmentHeaderBytes || !HasMagic(header, kSegmentMagic)) return 0;
+  return LoadFixed<uint32_t>(header.data() + sizeof kSegmentMagic + 1);
+}
+
 Result<std::vector<ColumnPayload>> UnpackSegment(ByteSpan file, uint64_t* checksum, uint32_t* rows,
                                                  uint64_t column_bytes_max) {
-  if (file.size() < kHeaderBytes + kFooterBytes) {
+  if (file.size() < kSegmentHeaderBytes + kFooterBytes) {
     return Status::Corruption(fmt::format("{} bytes are less than an empty segment", file.size()));
   }
   const size_t covered = file.size() - kFooterBytes;

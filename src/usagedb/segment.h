@@ -91,6 +91,10 @@ class SegmentRows {
 Result<std::vector<ColumnPayload>> UnpackSegment(ByteSpan file, uint64_t* checksum, uint32_t* rows,
                                                  uint64_t column_bytes_max = kColumnBytesMax);
 
+// What the header says, unverified; 0 where that is no header.
+inline constexpr size_t kSegmentHeaderBytes = sizeof kSegmentMagic + 1 + 4 + 2;
+uint32_t RowsInHeader(ByteSpan header);
+
 struct DecodedSegment {
   SegmentRows rows;
   uint64_t checksum = 0;  // the footer's

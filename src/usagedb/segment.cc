@@ -2,9 +2,10 @@
 //   1. Every column has exactly as many values as the header says rows, and every byte of its
 //   payload
 //      is part of one. Codes of dictionaries are below the dictionary's size.
-//   2. What is allocated is bounded by bytes that are there: a column unpacks to kColumnBytesMax at
-//      most, and only values that the payload holds are counted. Runs are expanded up to the row
-//      count, which event_id's payload has proved.
+//   2. What is allocated is bounded by bytes that are there: the columns unpack to
+//      kUnpackedBytesMax at most, each is known and there once, and only values that the payload
+//      holds are counted. Runs are expanded up to the row count, which event_id's payload has
+//      proved.
 #include "usagedb/segment.h"
 
 #include <fmt/format.h>
@@ -18,6 +19,7 @@
 #include <limits>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
 
 #include "base/mutant.h"
 #include "base/result.h"
@@ -74,9 +76,10 @@ Status UnpackZstd(ByteSpan packed, uint64_t bytes_max, Bytes* out) {
   ZSTD_inBuffer in{packed.data(), packed.size(), 0};
   size_t filled = 0;
   size_t left = 1;  // of the frame; 0 at its end
-  out->resize(std::max<size_t>(packed.size() * 4, 256));
+  out->resize(std::min<uint64_t>(uint64_t{packed.size()} * 4, bytes_max) + 1);
   while (true) {
-    if (filled == out->size()) out->resize(out->size() * 2);
+    if (filled == out->size())
+      out->resize(std::min<uint64_t>(uint64_t{out->size()} * 2, bytes_max + 1));
     ZSTD_outBuffer piece{out->data() + filled, out->size() - filled, 0};
     left = ZSTD_decompressStream(stream.get(), &piece, &in);
     if (ZSTD_isError(left)) {
@@ -300,7 +303,7 @@ class SegmentDecoder {
     rows.rows_ = row_count;
     rows.payloads_ = std::move(payloads);
     std::array<const ColumnPayload*, kColumns> columns{};
-    TALLY_RETURN_IF_ERROR(Arrange(rows.payloads_, &columns));
+    Arrange(rows.payloads_, &columns);
     // First the one that cannot claim rows without bytes for them.
     TALLY_RETURN_IF_ERROR(DecodeTexts(*columns[kEventId], row_count, &rows.event_id_));
     TALLY_RETURN_IF_ERROR(DecodeTexts(*columns[kAccountId], row_count, &rows.account_id_));
@@ -325,19 +328,13 @@ class SegmentDecoder {
  private:
   using Texts = SegmentRows::Texts;
 
-  static Status Arrange(const std::vector<ColumnPayload>& payloads,
-                        std::array<const ColumnPayload*, kColumns>* columns) {
+  // Each is there once: UnpackSegment has seen to it.
+  static void Arrange(const std::vector<ColumnPayload>& payloads,
+                      std::array<const ColumnPayload*, kColumns>* columns) {
     for (const ColumnPayload& payload : payloads) {
       const auto name = std::ranges::find(kColumnNames, payload.name);
-      if (name == kColumnNames.end()) return ColumnFault(payload.name, "is not known");
-      const ColumnPayload*& slot = (*columns)[static_cast<size_t>(name - kColumnNames.begin())];
-      if (slot != nullptr) return ColumnFault(payload.name, "is there twice");
-      slot = &payload;
+      (*columns)[static_cast<size_t>(name - kColumnNames.begin())] = &payload;
     }
-    for (size_t i = 0; i < kColumns; ++i) {
-      if ((*columns)[i] == nullptr) return ColumnFault(kColumnNames[i], "is missing");
-    }
-    return Status::Ok();
   }
 
   static Status DecodeTexts(const ColumnPayload& column, uint32_t rows, Texts* out) {
@@ -414,8 +411,67 @@ uint32_t RowsInHeader(ByteSpan header) {
   return LoadFixed<uint32_t>(header.data() + sizeof kSegmentMagic + 1);
 }
 
-Result<std::vector<ColumnPayload>> UnpackSegment(ByteSpan file, uint64_t* checksum, uint32_t* rows,
-                                                 uint64_t column_bytes_max) {
+namespace {
+
+Status Unpack(uint8_t codec, ByteSpan packed, uint64_t bytes_max, Bytes* out) {
+  switch (codec) {
+    case kCodecNone:
+      if (packed.size() > bytes_max) {
+        return Status::Corruption(fmt::format("has more than {} bytes", bytes_max));
+      }
+      out->assign(packed.begin(), packed.end());
+      return Status::Ok();
+    case kCodecZstd:
+      return UnpackZstd(packed, bytes_max, out);
+    case kCodecLz4:
+      return Status::Corruption("codec 2 (lz4) is not supported: usageDb never writes it");
+    default:
+      return Status::Corruption(fmt::format("codec {} is not known", codec));
+  }
+}
+
+// The columns one by one. A name is looked at before its bytes are unpacked.
+class ColumnReader {
+ public:
+  ColumnReader(ByteSpan body, size_t begin, uint64_t bytes_max)
+      : decoder_(body.subspan(begin)), begin_(begin), left_(bytes_max) {}
+
+  Status Next(ColumnPayload* out) {
+    const size_t begin = at();
+    out->name = AsText(decoder_.Raw(decoder_.Fixed<uint16_t>()));
+    out->encoding = static_cast<ColumnEncoding>(decoder_.Fixed<uint8_t>());
+    const auto codec = decoder_.Fixed<uint8_t>();
+    const ByteSpan packed = decoder_.Raw(decoder_.Fixed<uint32_t>());
+    if (!decoder_.ok()) {
+      return Status::Corruption(fmt::format("at offset {}: a column is cut", begin));
+    }
+    Status status = Know(out->name);
+    if (status.ok()) status = Unpack(codec, packed, left_, &out->data);
+    if (!status.ok()) {
+      return status.WithContext(fmt::format("at offset {}: column {}", begin, out->name));
+    }
+    left_ -= out->data.size();
+    return status;
+  }
+  size_t at() const { return begin_ + decoder_.position(); }
+  bool done() const { return decoder_.remaining() == 0; }
+
+ private:
+  Status Know(std::string_view name) {
+    const auto found = std::ranges::find(kColumnNames, name);
+    if (found == kColumnNames.end()) return Status::Corruption("is not known");
+    bool& seen = seen_[static_cast<size_t>(found - kColumnNames.begin())];
+    if (std::exchange(seen, true)) return Status::Corruption("is there twice");
+    return Status::Ok();
+  }
+
+  Decoder decoder_;
+  size_t begin_;
+  uint64_t left_;  // that the columns to come may unpack to
+  std::array<bool, kColumns> seen_{};
+};
+
+Result<uint64_t> CheckFrame(ByteSpan file) {
   if (file.size() < kSegmentHeaderBytes + kFooterBytes) {
     return Status::Corruption(fmt::format("{} bytes are less than an empty segment", file.size()));
   }
@@ -425,57 +481,45 @@ Result<std::vector<ColumnPayload>> UnpackSegment(ByteSpan file, uint64_t* checks
     return Status::Corruption(
         fmt::format("at offset {}: the end mark is missing", covered + sizeof(uint64_t)));
   }
-  *checksum = LoadFixed<uint64_t>(file.data() + covered);
-  const ByteSpan body = file.first(covered);
-  if (Checksum(body) != *checksum && !TALLY_MUTANT("usagedb_checksum_trusted")) {
+  const auto checksum = LoadFixed<uint64_t>(file.data() + covered);
+  if (Checksum(file.first(covered)) != checksum && !TALLY_MUTANT("usagedb_checksum_trusted")) {
     return Status::Corruption(
         fmt::format("at offset {}: the checksum in the footer does not match", covered));
   }
-  Decoder decoder(body.subspan(sizeof kSegmentMagic));
-  const auto at = [&] { return sizeof kSegmentMagic + decoder.position(); };
-  const auto version = decoder.Fixed<uint8_t>();
+  return checksum;
+}
+
+}  // namespace
+
+Result<std::vector<ColumnPayload>> UnpackSegment(ByteSpan file, uint64_t* checksum, uint32_t* rows,
+                                                 uint64_t unpacked_bytes_max) {
+  TALLY_ASSIGN_OR_RETURN(*checksum, CheckFrame(file));
+  Decoder header(file.subspan(sizeof kSegmentMagic, kSegmentHeaderBytes - sizeof kSegmentMagic));
+  const auto version = header.Fixed<uint8_t>();
   if (version != kSegmentVersion) {
     return Status::Corruption(fmt::format("version {} is not known", version));
   }
-  *rows = decoder.Fixed<uint32_t>();
-  const auto count = decoder.Fixed<uint16_t>();
-  std::vector<ColumnPayload> columns;
-  for (uint16_t i = 0; i < count; ++i) {
-    ColumnPayload column;
-    const size_t begin = at();
-    column.name = AsText(decoder.Raw(decoder.Fixed<uint16_t>()));
-    const auto encoding = decoder.Fixed<uint8_t>();
-    const auto codec = decoder.Fixed<uint8_t>();
-    const ByteSpan packed = decoder.Raw(decoder.Fixed<uint32_t>());
-    if (!decoder.ok())
-      return Status::Corruption(fmt::format("at offset {}: a column is cut", begin));
-    column.encoding = static_cast<ColumnEncoding>(encoding);
-    Status status;
-    if (codec == kCodecNone) {
-      column.data.assign(packed.begin(), packed.end());
-    } else if (codec == kCodecZstd) {
-      status = UnpackZstd(packed, column_bytes_max, &column.data);
-    } else {
-      status = Status::Corruption(codec == kCodecLz4
-                                      ? "codec 2 (lz4) is not supported: usageDb never writes it"
-                                      : fmt::format("codec {} is not known", codec));
-    }
-    if (!status.ok()) {
-      return status.WithContext(fmt::format("at offset {}: column {}", begin, column.name));
-    }
-    columns.push_back(std::move(column));
+  *rows = header.Fixed<uint32_t>();
+  const auto count = header.Fixed<uint16_t>();
+  if (count != kColumns) {
+    return Status::Corruption(fmt::format("it has {} columns, not {}", count, size_t{kColumns}));
   }
-  if (decoder.remaining() > 0) {
-    return Status::Corruption(fmt::format("at offset {}: bytes behind the last column", at()));
+  ColumnReader reader(file.first(file.size() - kFooterBytes), kSegmentHeaderBytes,
+                      unpacked_bytes_max);
+  std::vector<ColumnPayload> columns(count);
+  for (ColumnPayload& column : columns) TALLY_RETURN_IF_ERROR(reader.Next(&column));
+  if (!reader.done()) {
+    return Status::Corruption(
+        fmt::format("at offset {}: bytes behind the last column", reader.at()));
   }
   return columns;
 }
 
-Result<DecodedSegment> DecodeSegment(ByteSpan file, uint64_t column_bytes_max) {
+Result<DecodedSegment> DecodeSegment(ByteSpan file, uint64_t unpacked_bytes_max) {
   DecodedSegment segment;
   uint32_t rows = 0;
   TALLY_ASSIGN_OR_RETURN(auto columns,
-                         UnpackSegment(file, &segment.checksum, &rows, column_bytes_max));
+                         UnpackSegment(file, &segment.checksum, &rows, unpacked_bytes_max));
   TALLY_ASSIGN_OR_RETURN(segment.rows, SegmentDecoder::Decode(std::move(columns), rows));
   return segment;
 }

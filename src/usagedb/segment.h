@@ -25,9 +25,9 @@ namespace tallystick::usagedb {
 inline constexpr char kSegmentMagic[8] = {'U', 'D', 'B', 'R', 'A', 'W', '1', '\n'};
 inline constexpr char kSegmentEndMagic[8] = {'U', 'D', 'B', 'E', 'N', 'D', '0', '1'};
 inline constexpr uint8_t kSegmentVersion = 1;
-// What one column may unpack to: a frame of few bytes must not fill the memory.
-inline constexpr uint64_t kColumnBytesMax = uint64_t{2} << 30;
 inline constexpr uint64_t kSegmentBytesMax = uint64_t{4} << 30;
+// What all columns together may unpack to: a frame of few bytes must not fill the memory.
+inline constexpr uint64_t kUnpackedBytesMax = kSegmentBytesMax;
 
 enum class ColumnEncoding : uint8_t {
   kPlain = 0,
@@ -89,7 +89,7 @@ class SegmentRows {
 // The columns of a file, unpacked, in its order. Verifies both magics and the checksum. `checksum`
 // gets the footer's value, `rows` the header's row count.
 Result<std::vector<ColumnPayload>> UnpackSegment(ByteSpan file, uint64_t* checksum, uint32_t* rows,
-                                                 uint64_t column_bytes_max = kColumnBytesMax);
+                                                 uint64_t unpacked_bytes_max = kUnpackedBytesMax);
 
 // What the header says, unverified; 0 where that is no header.
 inline constexpr size_t kSegmentHeaderBytes = sizeof kSegmentMagic + 1 + 4 + 2;
@@ -99,7 +99,8 @@ struct DecodedSegment {
   SegmentRows rows;
   uint64_t checksum = 0;  // the footer's
 };
-Result<DecodedSegment> DecodeSegment(ByteSpan file, uint64_t column_bytes_max = kColumnBytesMax);
+Result<DecodedSegment> DecodeSegment(ByteSpan file,
+                                     uint64_t unpacked_bytes_max = kUnpackedBytesMax);
 
 // As usageDb writes it. REQUIRES: rows as Row says, fewer than 2^32.
 std::vector<ColumnPayload> EncodeColumns(std::span<const Row> rows);

@@ -223,15 +223,44 @@ TEST(UsageDbSegment, WhatDoesNotFitTogetherIsRefusedByName) {
   ExpectRefused(columns, "column event-id: is not known");
   columns = RawColumns();
   columns.pop_back();
-  ExpectRefused(columns, "column ingested_at_ms: is missing");
+  ExpectRefused(columns, "it has 13 columns");
   columns = RawColumns();
-  columns.push_back(columns[2]);
+  columns.back() = columns[2];
   ExpectRefused(columns, "column correction_ref: is there twice");
   columns = RawColumns();
   columns[8].encoding = 4;
   ExpectRefused(columns, "column quantity: encoding 4");
   EXPECT_FALSE(DecodeSegment(FileOf(RawColumns(), 4)).ok());
   EXPECT_FALSE(DecodeSegment(FileOf(RawColumns(), UINT32_MAX)).ok());
+}
+
+// Columns of few bytes that unpack to many.
+TEST(UsageDbSegment, WhatUnpacksToTooMuchIsRefusedBeforeItIs) {
+  constexpr uint64_t kBudget = 1 << 20;
+  const auto fault = [](const Bytes& file, uint64_t budget) {
+    return std::string(DecodeSegment(file, budget).status().message());
+  };
+  const std::string large(16 << 20, 'a');
+  Row bomb = Sample()[0];
+  bomb.event.unit = large;
+  const Bytes file = Encode({bomb});
+  EXPECT_LT(file.size(), 10'000u);
+  EXPECT_NE(fault(file, kBudget).find("column unit: unpacks to more than"), std::string::npos);
+  EXPECT_TRUE(DecodeSegment(file, 17 << 20).ok());
+  // None is too large, but all together are.
+  uint64_t all = 0;
+  for (const RawColumn& column : RawColumns()) all += column.data.size();
+  EXPECT_TRUE(DecodeSegment(FileOf(RawColumns(), 3), all).ok());
+  EXPECT_NE(fault(FileOf(RawColumns(), 3), all - 1).find("has more than"), std::string::npos);
+  EXPECT_TRUE(DecodeSegment(Encode(Sample()), all).ok());
+  EXPECT_NE(fault(Encode(Sample()), all - 1).find("unpacks to more than"), std::string::npos);
+  // By number and name before anything is unpacked.
+  auto columns = RawColumns();
+  for (RawColumn& column : columns) column.codec = 1;  // no frames of zstd
+  columns[0].name = "bomb";
+  ExpectRefused(columns, "column bomb: is not known");
+  columns.resize(65'535, columns[1]);
+  ExpectRefused(columns, "it has 65535 columns");
 }
 
 // Under a right checksum a wrong byte may be another value, but never a crash.

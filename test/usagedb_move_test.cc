@@ -673,6 +673,37 @@ TEST_F(UsageDbMove, OneWrongRowCountCostsNoFurtherPasses) {
   EXPECT_THAT(refused.status().message(), HasSubstr("row_count"));
 }
 
+TEST_F(UsageDbMove, EventsThatOnlyALeftoverSegmentHasAreTold) {
+  MadeSource source(fs_);
+  using S = MadeSource;
+  source.AddSegment({S::MakeRow("a", 1), S::MakeRow("b", 2)});
+  source.AddLog(1, {S::MakeRow("c", 3)});
+  const auto segment = [](const std::vector<usagedb::Row>& rows) {
+    return usagedb::EncodeSegment(rows)->file;
+  };
+  Put(fs_, "src/raw_copy.seg", segment({S::MakeRow("a", 1), S::MakeRow("c", 3)}));
+  source.Finish();
+  EXPECT_TRUE(DryRun().status.ok());
+  const Bytes lost = segment({S::MakeRow("a"), S::MakeRow("x"), S::MakeRow("y"), S::MakeRow("z")});
+  Put(fs_, "src/compacted_lost.seg", lost);
+  Put(fs_, "src/raw_torn.seg", ByteSpan(lost).first(lost.size() / 2));
+  ASSERT_TRUE(fs_.SyncDir("src").ok());
+  for (const uint64_t keys_per_pass : {uint64_t{2}, uint64_t{1000}}) {
+    UsageDbImportOptions options = ImportOptions();
+    options.keys_per_pass = keys_per_pass;
+    const auto report = Import("src", options);
+    EXPECT_EQ(report.status.reason(), "leftover_events") << report.status.ToString();
+    EXPECT_TRUE(report.written);
+    EXPECT_EQ(report.accepted + report.already_there, 3u);
+    EXPECT_EQ(report.leftover_events, 3u);
+    ASSERT_THAT(report.leftover_segments, SizeIs(2));
+    EXPECT_EQ(report.leftover_segments[0].file, "compacted_lost.seg");
+    EXPECT_EQ(report.leftover_segments[0].events, 3u);
+    EXPECT_EQ(report.leftover_segments[1].file, "raw_torn.seg");
+    EXPECT_THAT(report.leftover_segments[1].fault, HasSubstr("end mark"));
+  }
+}
+
 TEST_F(UsageDbMove, AMissingLiveLogIsDamage) {
   CopyIn(fs_, kData + "tail", "src");
   ASSERT_TRUE(fs_.Remove("src/wal/wal-000002.log").ok());

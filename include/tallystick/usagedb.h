@@ -58,6 +58,13 @@ struct UsageDbRefused {
   std::string message;
 };
 
+// A raw segment that no manifest names.
+struct UsageDbLeftover {
+  std::string file;
+  uint64_t events = 0;  // that nothing imported has
+  std::string fault;    // why it could not be read, as after a write that did not finish
+};
+
 struct UsageDbClosedPeriod {
   std::string account_id;
   std::string period;  // "2026-06"
@@ -72,6 +79,7 @@ struct UsageDbImportReport {
 
   // ok: everything was read and, unless dry_run, imported and proved. Else the first of
   //   kCorruption `damaged`, `sidecar_corrupt`   something of the source could not be read
+  //   kCorruption `leftover_events`    segments that no manifest names have events of their own
   //   kInvalidArgument `refused`       Tallystick cannot hold an event
   //   kFailedPrecondition `not_proven` the database does not hold what the source does (faults)
   Status status;
@@ -97,7 +105,9 @@ struct UsageDbImportReport {
   std::vector<UsageDbCopy> conflicting;  // the first kListedMax
   std::vector<UsageDbRefused> refused_events;
   std::vector<UsageDbClosedPeriod> closed_periods;
-  std::vector<std::string> leftovers;  // files that no manifest names; not read
+  std::vector<std::string> leftovers;              // files that no manifest names; never imported
+  uint64_t leftover_events = 0;                    // in the segments among them
+  std::vector<UsageDbLeftover> leftover_segments;  // with such events, or not to be read
   int64_t reading_us = 0;
 
   // The database. Not `written`: a dry run, or refused for damage.

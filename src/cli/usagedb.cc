@@ -87,6 +87,13 @@ std::string ReportJson(const UsageDbImportReport& report) {
   const auto damage = [&out](const UsageDbDamage& item) {
     JsonObject(out).Text("file", item.file).Text("what", item.what).End();
   };
+  const auto leftover = [&out](const UsageDbLeftover& item) {
+    JsonObject(out)
+        .Uint("events", item.events)
+        .Text("fault", item.fault)
+        .Text("file", item.file)
+        .End();
+  };
   const auto copy = [&out](const UsageDbCopy& item) {
     JsonObject(out)
         .Text("event_id", item.event_id)
@@ -125,6 +132,8 @@ std::string ReportJson(const UsageDbImportReport& report) {
       .List("faults", report.faults, text)
       .Raw("held_more", report.held_more ? "true" : "false")
       .Int("importing_us", report.importing_us)
+      .Uint("leftover_events", report.leftover_events)
+      .List("leftover_segments", report.leftover_segments, leftover)
       .List("leftovers", report.leftovers, text)
       .Uint("logs", report.logs)
       .Uint("lsn", report.lsn.value)
@@ -184,7 +193,14 @@ std::string SourceText(const UsageDbImportReport& report) {
                        period.frozen_quantity.empty() ? "nothing" : period.frozen_quantity);
   });
   ListText(out, report.leftovers, 0,
-           [](const std::string& file) { return "  left over, not read: " + file; });
+           [](const std::string& file) { return "  left over, not imported: " + file; });
+  ListText(out, report.leftover_segments, 0, [](const UsageDbLeftover& found) {
+    if (!found.fault.empty()) {
+      return fmt::format("  left over, cannot be read: {}: {}", found.file, found.fault);
+    }
+    return fmt::format("  LEFT OVER: {}: {} events that nothing imported has", found.file,
+                       found.events);
+  });
   return out;
 }
 

@@ -189,6 +189,12 @@ Status Verdict(const UsageDbImportReport& report, bool skip_damaged) {
     return Status::FailedPrecondition(
         "not_proven", "the database does not hold what the source does: " + report.faults.front());
   }
+  if (report.leftover_events > 0) {
+    return Status(StatusCode::kCorruption, "leftover_events",
+                  fmt::format("{} events stand only in segments that no manifest names, and were "
+                              "left out",
+                              report.leftover_events));
+  }
   if (report.refused > 0) {
     return Status::InvalidArgument(
         "refused", fmt::format("{} events cannot be held, and were left out", report.refused));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <bit>
+#include <map>
 #include <set>
 
 #include "base/check.h"
@@ -126,7 +127,33 @@ class Surveyor {
                                         "the source has changed while it was read");
     }
     visitor.row = [this](const usagedb::Row& row) { return VisitSealed(row); };
-    return source_.WalkSealed(visitor);
+    TALLY_RETURN_IF_ERROR(source_.WalkSealed(visitor));
+    return LookIntoLeftovers();
+  }
+
+  // A flush or a compaction that usageDb did not finish leaves copies of what is elsewhere too. But
+  // where its manifest was lost, or the log was removed too early, they are all there is.
+  Status LookIntoLeftovers() {
+    for (const std::string& name : source_.directory().leftovers) {
+      if (usagedb::IsSegmentName(name)) TALLY_RETURN_IF_ERROR(LookIntoLeftover(name));
+    }
+    return Status::Ok();
+  }
+
+  Status LookIntoLeftover(const std::string& name) {
+    uint64_t events = 0;
+    const Status status = source_.WalkLeftover(name, [&](const usagedb::Row& row) {
+      const EventHash id = usagedb::HashOfId(row.event.event_id);
+      if (IsMine(id) && !seen_.Contains(id) && !WhyRefused(row.event)) ++events;
+    });
+    if (status.code() == StatusCode::kNotFound) return Status::Ok();  // listed, but gone
+    if (!status.ok() && status.code() != StatusCode::kCorruption) return status;
+    if (status.ok() && events == 0) return Status::Ok();
+    UsageDbLeftover& found = leftover_segments_[name];
+    found.file = name;
+    found.events += events;
+    found.fault = status.message();
+    return Status::Ok();
   }
 
   bool IsMine(const EventHash& id) const { return id.Low() % shares_ == share_; }
@@ -236,6 +263,10 @@ class Surveyor {
   }
 
   void Finish() {
+    for (auto& [name, found] : leftover_segments_) {
+      report().leftover_events += found.events;
+      report().leftover_segments.push_back(std::move(found));
+    }
     report().rows = out_.fates.size();
     std::set<std::string_view> accounts;
     std::set<std::string_view> meters;
@@ -259,6 +290,7 @@ class Surveyor {
   uint64_t share_ = 0;
   SeenIds seen_;
   uint64_t ordinal_ = 0;
+  std::map<std::string, UsageDbLeftover> leftover_segments_;
   std::vector<udbidx01::DedupeEntry> entries_;  // of the segment that is read
   Bytes scratch_;
 };
@@ -327,6 +359,15 @@ Status UsageDbSource::WalkSealed(const Visitor& visitor) {
   for (const uint64_t id : directory_.sealed_logs) {
     TALLY_RETURN_IF_ERROR(WalkLog(id, /*skip_bad_lines=*/true, visitor));
   }
+  return Status::Ok();
+}
+
+Status UsageDbSource::WalkLeftover(const std::string& name,
+                                   const std::function<void(const usagedb::Row&)>& on_row) {
+  const std::string path = JoinPath(directory_.root, name);
+  TALLY_RETURN_IF_ERROR(ReadWholeFileInto(fs_, path, usagedb::kSegmentBytesMax, &buffer_));
+  TALLY_ASSIGN_OR_RETURN(const auto segment, usagedb::DecodeSegment(buffer_));
+  for (uint32_t row = 0; row < segment.rows.size(); ++row) on_row(segment.rows.Get(row));
   return Status::Ok();
 }
 

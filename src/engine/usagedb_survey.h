@@ -53,6 +53,10 @@ class UsageDbSource {
   // The logs whose events should be in segments; lines that do not parse are left out.
   Status WalkSealed(const Visitor& visitor);
 
+  // A segment that no manifest names. kCorruption where it is none.
+  Status WalkLeftover(const std::string& name,
+                      const std::function<void(const usagedb::Row&)>& on_row);
+
   const usagedb::Directory& directory() const { return directory_; }
   FileSystem& fs() { return fs_; }
   const SourcePlace& place() const { return place_; }  // of the row that is visited

@@ -71,10 +71,6 @@ Status ReadCurrent(FileSystem& fs, const std::string& dir, const std::vector<std
   return LoadManifest(fs, out);
 }
 
-bool IsSegmentName(std::string_view name) {
-  return name.ends_with(".seg") && (name.starts_with("raw_") || name.starts_with("compacted_"));
-}
-
 Status FindManifest(FileSystem& fs, const std::vector<std::string>& root_names, Directory* out) {
   const std::string dir = JoinPath(out->root, "manifest");
   TALLY_ASSIGN_OR_RETURN(const auto names, ListIfThere(fs, dir));
@@ -187,6 +183,10 @@ Status CompareWithManifest(const SegmentRows& rows, const SegmentMeta& meta) {
 }
 
 }  // namespace
+
+bool IsSegmentName(std::string_view name) {
+  return name.ends_with(".seg") && (name.starts_with("raw_") || name.starts_with("compacted_"));
+}
 
 Result<Directory> ReadDirectory(FileSystem& fs, const std::string& root) {
   Directory out;

@@ -44,6 +44,7 @@ struct Directory {
 // manifests or cannot be read, or the manifest that it names is missing or damaged.
 Result<Directory> ReadDirectory(FileSystem& fs, const std::string& root);
 
+bool IsSegmentName(std::string_view name);  // of a raw one
 std::string SegmentPath(const std::string& root, const SegmentMeta& meta);
 std::string LogPath(const std::string& root, uint64_t id);
 inline std::string LockPath(const std::string& root) { return JoinPath(root, "LOCK"); }

@@ -335,6 +335,7 @@ Result<UsageDbExportReport> ExportUsageDb(const std::string& directory, const st
   }
   OpenOptions open = options.open;
   open.create_if_missing = false;
+  open.scrub_bytes_per_second = 0;
   open.query_ms_max = 0;
   open.query_memory_bytes_max = 0;
   TALLY_ASSIGN_OR_RETURN(Db db, Db::Open(directory, open));

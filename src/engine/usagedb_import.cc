@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/result.h"
@@ -29,6 +30,10 @@ OpenOptions DbOptions(const UsageDbImportOptions& options) {
   open.limits.format_only = true;
   open.limits.timestamp_ahead_ms_max = INT64_MAX;
   open.background_bytes_per_second = 0;  // nobody else waits for the disk
+  open.scrub_bytes_per_second = 0;
+  constexpr uint32_t kGroupBytes = 8 << 20;  // a sync for several batches
+  open.group_bytes_max =
+      std::max(open.group_bytes_max, std::min(kGroupBytes, open.batch_bytes_max));
   open.commit_gap_us = 0;
   open.query_ms_max = 0;
   open.query_memory_bytes_max = 0;
@@ -61,9 +66,19 @@ class Importer {
     UsageDbSender sender(db_, env_.clock(), options_.batch_events,
                          [this](const UsageDbSender::Outcome& outcome) { Take(outcome); });
     uint64_t ordinal = 0;
+    uint64_t end = 0;  // of the file
+    bool changed = false;
     UsageDbSource::Visitor visitor;
+    visitor.file = [&](size_t index) {
+      const SurveyedFile& file = survey_.files[index];
+      if (!first_copies && !file.has_copies) return false;
+      changed |= ordinal != end;
+      ordinal = file.begin;
+      end = file.end;
+      return true;
+    };
     visitor.row = [&](const usagedb::Row& row) -> Status {
-      if (ordinal >= survey_.fates.size()) return Changed();
+      if (ordinal >= end) return Changed();
       Progress(first_copies ? "importing" : "importing copies", ordinal);
       const RowFate fate = survey_.fates[ordinal++];
       const bool wanted = first_copies ? fate == RowFate::kFirst
@@ -73,7 +88,7 @@ class Importer {
     };
     TALLY_RETURN_IF_ERROR(source_.Walk(visitor));
     TALLY_RETURN_IF_ERROR(sender.Finish());
-    return ordinal == survey_.fates.size() ? Status::Ok() : Changed();
+    return !changed && ordinal == end ? Status::Ok() : Changed();
   }
 
   static Status Changed() {

@@ -42,7 +42,7 @@ class UsageDbSender {
   Status Finish();
 
  private:
-  static constexpr size_t kInFlightMax = 8;
+  static constexpr size_t kInFlightMax = 16;
   static constexpr size_t kBatchBytes = 1 << 20;
   static constexpr int64_t kPauseMicros = 1000;
 

@@ -70,6 +70,7 @@ class Surveyor {
     TALLY_ASSIGN_OR_RETURN(rows_about_, source_.RowsAbout([this](UsageDbDamage fault) {
       AddDamage(std::move(fault));
     }));
+    out_.files.resize(directory.manifest.raw_segments.size() + directory.live_logs.size());
     shares_ = 1 + rows_about_ / options_.keys_per_pass;
     for (share_ = 0; share_ < shares_; ++share_) TALLY_RETURN_IF_ERROR(RunShare());
     Finish();
@@ -113,6 +114,11 @@ class Surveyor {
     seen_ = SeenIds();
     ordinal_ = 0;
     UsageDbSource::Visitor visitor;
+    visitor.file = [this](size_t file) {
+      file_ = file;
+      if (share_ == 0) out_.files[file] = {ordinal_, ordinal_};
+      return true;
+    };
     visitor.row = [this](const usagedb::Row& row) { return VisitRow(row); };
     if (share_ == 0) {
       visitor.segment_end = [this](const usagedb::SegmentMeta& meta) { CompareSidecar(meta); };
@@ -165,14 +171,19 @@ class Surveyor {
     const uint64_t ordinal = ordinal_++;
     const EventHash id = usagedb::HashOfId(row.event.event_id);
     const bool mine = IsMine(id);
-    if (share_ == 0) out_.fates.push_back(RowFate::kRefused);
+    if (share_ == 0) {
+      out_.fates.push_back(RowFate::kRefused);
+      out_.files[file_].end = ordinal_;
+    }
     if (!mine && share_ > 0) return Status::Ok();
     const EventHash payload = usagedb::HashOfPayload(row.event, &scratch_);
     if (share_ == 0 && !source_.place().in_log)
       entries_.push_back({id, payload, row.ingested_at_ms});
     if (!mine) return Status::Ok();
     if (ordinal >= out_.fates.size()) return Status::Ok();  // told by RunShare
-    out_.fates[ordinal] = Judge(row.event, id, payload.Low());
+    const RowFate fate = Judge(row.event, id, payload.Low());
+    out_.fates[ordinal] = fate;
+    out_.files[file_].has_copies |= fate == RowFate::kDuplicate || fate == RowFate::kConflict;
     return Status::Ok();
   }
 
@@ -290,6 +301,7 @@ class Surveyor {
   uint64_t share_ = 0;
   SeenIds seen_;
   uint64_t ordinal_ = 0;
+  size_t file_ = 0;
   std::map<std::string, UsageDbLeftover> leftover_segments_;
   std::vector<udbidx01::DedupeEntry> entries_;  // of the segment that is read
   Bytes scratch_;
@@ -345,10 +357,12 @@ Result<uint64_t> UsageDbSource::RowsAbout(const std::function<void(UsageDbDamage
 
 Status UsageDbSource::Walk(const Visitor& visitor) {
   for (size_t i = 0; i < segment_damaged_.size(); ++i) {
-    if (segment_damaged_[i]) continue;
+    if (segment_damaged_[i] || (visitor.file && !visitor.file(i))) continue;
     TALLY_RETURN_IF_ERROR(WalkSegment(i, visitor));
   }
+  size_t file = segment_damaged_.size();
   for (const uint64_t id : directory_.live_logs) {
+    if (visitor.file && !visitor.file(file++)) continue;
     TALLY_RETURN_IF_ERROR(WalkLog(id, damage_known_, visitor));
   }
   damage_known_ = true;

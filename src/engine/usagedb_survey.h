@@ -40,6 +40,9 @@ class UsageDbSource {
   static Result<std::unique_ptr<UsageDbSource>> Open(FileSystem& fs, const std::string& root);
 
   struct Visitor {
+    // Begins a file, by its index: the segments, then the live logs. False: it is left out. May be
+    // empty.
+    std::function<bool(size_t)> file;
     std::function<Status(const usagedb::Row&)> row;
     std::function<void(const usagedb::SegmentMeta&)> segment_end;  // may be empty
     // May be empty: then damage is an error. With it, what is damaged is left out.
@@ -75,8 +78,16 @@ class UsageDbSource {
   Bytes buffer_;
 };
 
+// The rows of a file that Walk visits, as positions among all of them.
+struct SurveyedFile {
+  uint64_t begin = 0;
+  uint64_t end = 0;
+  bool has_copies = false;  // further ones, of any event
+};
+
 struct UsageDbSurvey {
   std::vector<RowFate> fates;  // of the rows that Walk visits, in its order
+  std::vector<SurveyedFile> files;
   UsageTotals totals;          // of the first copies
   UsageDbImportReport report;  // its part about the source
 };

@@ -62,7 +62,23 @@ bool HasMagic(ByteSpan at, const char (&magic)[8]) {
   return at.size() >= sizeof magic && std::memcmp(at.data(), magic, sizeof magic) == 0;
 }
 
-bool IsUtf8Text(std::string_view text) { return simdjson::validate_utf8(text.data(), text.size()); }
+bool IsAscii(std::string_view text) {
+  constexpr uint64_t kHighBits = 0x8080808080808080;
+  uint64_t bits = 0;
+  size_t at = 0;
+  for (; at + sizeof bits <= text.size(); at += sizeof bits) {
+    uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, sizeof word);
+    bits |= word;
+  }
+  for (; at < text.size(); ++at) bits |= static_cast<uint8_t>(text[at]);
+  return (bits & kHighBits) == 0;
+}
+
+// Most texts are short and ASCII: they are not worth the call.
+bool IsUtf8Text(std::string_view text) {
+  return IsAscii(text) || simdjson::validate_utf8(text.data(), text.size());
+}
 
 // --- codecs ---
 

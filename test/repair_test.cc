@@ -165,6 +165,19 @@ class RepairTest : public testing::Test {
     ASSERT_TRUE(machine_->fs().Remove(path).ok()) << path;
     ASSERT_TRUE(machine_->fs().SyncDir(ParentPath(path)).ok());
   }
+  void RemoveManifests() {
+    for (const auto& [path, content] : original_.files) {
+      if (path.find("/manifest/") != std::string::npos) Remove(path);
+    }
+  }
+  void AddLogFile(uint64_t number, ByteSpan content) {
+    SimFs& fs = machine_->fs();
+    auto file = fs.Open("data/wal/" + NumberName(number), OpenMode::kCreateNew);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE(WriteFully(**file, 0, content).ok());
+    ASSERT_TRUE((*file)->Sync().ok());
+    ASSERT_TRUE(fs.SyncDir("data/wal").ok());
+  }
   // One damage of any kind to any file. What was done.
   std::string DamageAnything(SeededRandom& random);
 
@@ -778,10 +791,7 @@ TEST_F(RepairTest, SegmentAndLogAndManifestTogether) {
 // Without a manifest: a file of before, with other frames under the same numbers. The later file's
 // count; and where that lost one, the earlier file's was superseded and is not taken for it.
 TEST_F(RepairTest, SupersededFramesAreNotBelieved) {
-  for (const auto& [path, content] : original_.files) {
-    if (path.find("/manifest/") != std::string::npos) Remove(path);
-  }
-  SimFs& fs = machine_->fs();
+  RemoveManifests();
   for (const uint64_t i : {0, 1}) {
     Bytes stale = original_.files.at(original_.logs[i]);
     const auto header = DecodeWalFileHeader(stale);
@@ -793,12 +803,8 @@ TEST_F(RepairTest, SupersededFramesAreNotBelieved) {
       StoreFixed<int64_t>(whole.data() + 32, LoadFixed<int64_t>(whole.data() + 32) - 1'000'000);
       ResealForTest(whole);
     }
-    auto file = fs.Open("data/wal/" + NumberName(i + 1), OpenMode::kCreateNew);
-    ASSERT_TRUE(file.ok());
-    ASSERT_TRUE(WriteFully(**file, 0, stale).ok());
-    ASSERT_TRUE((*file)->Sync().ok());
+    AddLogFile(i + 1, stale);
   }
-  ASSERT_TRUE(fs.SyncDir("data/wal").ok());
   Machine both = machine_->Fork();
   ExpectRepair({}, "manifest_unreadable", "data/manifest");
 
@@ -807,6 +813,34 @@ TEST_F(RepairTest, SupersededFramesAreNotBelieved) {
   machine_.emplace(both.Fork());
   Flip(log, frames[1].offset + 70);
   ExpectRepair(WithOrphans(LsnsOf(frames[1].lsns)), "lsn_gap", "data");
+}
+
+// Without a manifest: a spare that was recycled, so that it has frames of long ago under the
+// highest number, and whose header is damaged. It supersedes nothing.
+TEST_F(RepairTest, ARecycledSpareWithoutAHeaderSupersedesNothing) {
+  RemoveManifests();
+  Bytes spare = original_.files.at(original_.logs[0]);
+  spare[40] ^= std::byte{0x40};
+  AddLogFile(99, spare);
+  ExpectRepair({}, "log_header", "data/wal/" + NumberName(99));
+}
+
+// Frames that are dropped because a later file has earlier ones: their rows are said to be lost.
+TEST_F(RepairTest, RowsOfSupersededFramesAreSaidToBeLost) {
+  RemoveManifests();
+  Bytes later = original_.files.at(original_.logs[0]);
+  const auto header = DecodeWalFileHeader(later);
+  ASSERT_TRUE(header.ok());
+  EncodeWalFileHeader({header->database_id, {99}, header->salt},
+                      std::span(later).first(kWalHeaderBytes));
+  AddLogFile(99, later);
+  std::set<uint64_t> lost;
+  for (const Frame& frame : FramesOf(original_.logs[0])) {
+    if (frame.rows > 0) lost.insert(frame.lsns.last.value);
+  }
+  ASSERT_FALSE(lost.empty());
+  lost = LsnsOf({{*lost.rbegin() + 1}, {original_.rows.size()}});
+  ExpectRepair(WithOrphans(lost), "lsn_gap", "data");
 }
 
 TEST_F(RepairTest, NothingThatANewerVersionWrote) {

@@ -47,6 +47,7 @@ struct FoundSegment {
 struct FoundLog {
   std::string path;
   FileNumber number;  // its header's; without a header, its name's
+  bool header_good = false;
   uint64_t salt = 0;
 };
 

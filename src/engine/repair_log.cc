@@ -6,7 +6,10 @@
 //   without one      frames of all files. The same frame may stand in two: recovery copies the last
 //                    one to a new file. The file with the higher number is the later one; and since
 //                    the log only ever moves on to higher numbers, a frame in a lower-numbered file
-//                    than the frame before it was superseded.
+//                    than the frame before it was superseded. Only a number that a header says
+//                    counts for that: a file is recycled under a new name, and where its header
+//                    does not verify, the frames may be those of its life before. Rows of
+//                    superseded frames that nothing else has are lost, and said to be.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -44,10 +47,13 @@ class LogInspector {
   bool Judge();
   Status ReadFile(uint64_t number);
   bool ReadBytes(const std::string& path);
-  std::optional<uint64_t> SaltOf(const std::string& path, FileNumber* number);
+  bool ReadSalt(FoundLog* log);
   Status TakeFrames(const WalFileView& view);
   bool Belongs(const FoundFrame& frame) const;
   void Choose();
+  void NoteDropped(const FoundFrame& frame);
+  bool HasPlace(const FoundLog& log) const;
+  FileNumber LastFile() const;
   void ReportHoles();
   void ReportLogEnd();
   void AddDamage(std::string_view code, const std::string& path, const std::string& what) {
@@ -121,8 +127,9 @@ bool LogInspector::ReadBytes(const std::string& path) {
   return true;
 }
 
-// By the header; without one, what the first valid frame says.
-std::optional<uint64_t> LogInspector::SaltOf(const std::string& path, FileNumber* number) {
+// By the header; without one, what the first valid frame says. False: there is none.
+bool LogInspector::ReadSalt(FoundLog* log) {
+  const std::string& path = log->path;
   const ByteSpan block = ByteSpan(bytes_).first(std::min<size_t>(bytes_.size(), kWalHeaderBytes));
   const auto header = DecodeWalFileHeader(block);
   if (header.ok()) {
@@ -130,22 +137,24 @@ std::optional<uint64_t> LogInspector::SaltOf(const std::string& path, FileNumber
       AddDamage("log_header", path,
                 fmt::format("{} at offset 0: the file belongs to database {}", path,
                             header->database_id.ToHex()));
-      return std::nullopt;
+      return false;
     }
-    if (header->number != *number) {
+    if (header->number != log->number) {
       AddDamage("log_header", path,
                 fmt::format("{} at offset 0: the file says that its number is {}", path,
                             header->number.value));
-      *number = header->number;
+      log->number = header->number;
     }
-    return header->salt;
+    log->header_good = true;
+    log->salt = header->salt;
+    return true;
   }
   AddDamage("log_header", path, fmt::format("{} at offset 0: {}", path, header.status().message()));
   for (uint64_t at = kWalHeaderBytes; at + kBlockBytes <= bytes_.size(); at += kBlockBytes) {
-    const auto salt = LoadFixed<uint64_t>(bytes_.data() + at + 8);
-    if (salt != 0 && WalFileView(bytes_, salt).FrameAt(at).has_value()) return salt;
+    log->salt = LoadFixed<uint64_t>(bytes_.data() + at + 8);
+    if (log->salt != 0 && WalFileView(bytes_, log->salt).FrameAt(at).has_value()) return true;
   }
-  return std::nullopt;
+  return false;
 }
 
 Status LogInspector::TakeFrames(const WalFileView& view) {
@@ -194,19 +203,31 @@ Status LogInspector::ReadFile(uint64_t number) {
   if (facts_.manifest.has_value() && Listed({number}) == nullptr) damage_ = Damage::kNone;
   const size_t frames = facts_.frames.size();
   TALLY_RETURN_IF_ERROR(CheckThatItOpens(fs_, log.path));
-  if (ReadBytes(log.path)) {
-    if (const auto salt = SaltOf(log.path, &log.number); salt.has_value()) {
-      log.salt = *salt;
-      facts_.logs.push_back(std::move(log));
-      TALLY_RETURN_IF_ERROR(TakeFrames(WalFileView(bytes_, *salt)));
-      if (facts_.frames.size() > frames) return Status::Ok();
-      const bool begun = WalFileView(bytes_, *salt).SaltAt(kWalHeaderBytes);
-      if (begun) unusable_.push_back(number);
-      return Status::Ok();
-    }
+  if (!ReadBytes(log.path) || !ReadSalt(&log)) {
+    unusable_.push_back(number);
+    return Status::Ok();
   }
-  unusable_.push_back(number);
+  facts_.logs.push_back(log);
+  const WalFileView view(bytes_, log.salt);
+  TALLY_RETURN_IF_ERROR(TakeFrames(view));
+  const bool found = facts_.frames.size() > frames;
+  if (!found && view.SaltAt(kWalHeaderBytes)) unusable_.push_back(number);
+  // What begins behind damage may be left from the file's life before, and its new frames gone.
+  const bool old = !HasPlace(log) && !view.FrameAt(kWalHeaderBytes).has_value();
+  if (found && old) unusable_.push_back(number);
   return Status::Ok();
+}
+
+// Whether it is known where in the log the file belongs.
+bool LogInspector::HasPlace(const FoundLog& log) const {
+  return facts_.manifest.has_value() || log.header_good;
+}
+
+// Without a manifest there is nothing but the frame itself that says that its rows were there.
+void LogInspector::NoteDropped(const FoundFrame& frame) {
+  if (facts_.manifest.has_value()) return;
+  facts_.next_frame = std::max(facts_.next_frame, FrameNumber{frame.number.value + 1});
+  if (frame.rows > 0) facts_.last_lsn = std::max(facts_.last_lsn, frame.range().last);
 }
 
 void LogInspector::Choose() {
@@ -220,10 +241,14 @@ void LogInspector::Choose() {
   FileNumber file;
   for (const FoundFrame& frame : frames) {
     if (!chosen.empty() && frame.number == chosen.back().number) continue;
-    const bool superseded = !facts_.manifest.has_value() && file_of(frame) < file;
-    if (frame.first_lsn < next || superseded) continue;
+    const bool placed = HasPlace(facts_.logs[frame.log]);
+    const bool superseded = !facts_.manifest.has_value() && placed && file_of(frame) < file;
+    if (frame.first_lsn < next || superseded) {
+      NoteDropped(frame);
+      continue;
+    }
     next = {frame.first_lsn.value + frame.rows};
-    file = file_of(frame);
+    if (placed) file = file_of(frame);
     chosen.push_back(frame);
   }
   frames = std::move(chosen);
@@ -265,10 +290,18 @@ void LogInspector::ReportHoles() {
   }
 }
 
+// The last file with frames of which it is known where it belongs.
+FileNumber LogInspector::LastFile() const {
+  for (auto frame = facts_.frames.rbegin(); frame != facts_.frames.rend(); ++frame) {
+    const FoundLog& log = facts_.logs[frame->log];
+    if (HasPlace(log)) return log.number;
+  }
+  return FileNumber{0};
+}
+
 // What may have stood behind the last frame.
 void LogInspector::ReportLogEnd() {
-  const FileNumber last =
-      facts_.frames.empty() ? FileNumber{0} : facts_.logs[facts_.frames.back().log].number;
+  const FileNumber last = LastFile();
   for (const uint64_t number : unusable_) {
     if (number > last.value) facts_.more_lost = true;
   }

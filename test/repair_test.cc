@@ -413,6 +413,13 @@ class RepairTest : public testing::Test {
     for (uint64_t lsn = range.first.value; lsn <= range.last.value; ++lsn) lsns.insert(lsn);
     return lsns;
   }
+  std::set<uint64_t> LsnsSaidLost(const RepairReport& report) {
+    std::set<uint64_t> lost;
+    for (const RepairLoss& loss : report.losses) {
+      for (const LsnRange& range : loss.lsns) lost.merge(LsnsOf(range));
+    }
+    return lost;
+  }
   // With the conflicts that lose their original.
   std::set<uint64_t> WithOrphans(std::set<uint64_t> lost) {
     std::set<std::string> ids;
@@ -916,10 +923,7 @@ TEST_F(RepairTest, AnythingAnywhere) {
       continue;
     }
     ++repairs_tried;
-    std::set<uint64_t> lost;
-    for (const RepairLoss& loss : plan->losses) {
-      for (const LsnRange& range : loss.lsns) lost.merge(LsnsOf(range));
-    }
+    std::set<uint64_t> lost = LsnsSaidLost(*plan);
     for (uint64_t lsn = plan->rows_kept + plan->rows_lost + 1; lsn <= original_.rows.size();
          ++lsn) {
       lost.insert(lsn);
@@ -1048,12 +1052,56 @@ TEST_P(RepairCrashTest, AnyOperation) {
 INSTANTIATE_TEST_SUITE_P(Damages, RepairCrashTest, testing::Range(0, 3));
 
 // A full disk, or a failing one: refused, with everything as it was; later it works.
-TEST_F(RepairTest, FailingWrites) {
-  Remove(original_.segments[1]);
-  const auto lost = WithOrphans(LsnsOf(RangeOf(original_.segments[1])));
+class RepairFaultTest : public RepairTest, public testing::WithParamInterface<int> {
+ protected:
+  std::set<uint64_t> Damage() {
+    switch (GetParam()) {
+      case 0:
+        Remove(original_.segments[1]);
+        return WithOrphans(LsnsOf(RangeOf(original_.segments[1])));
+      case 1:
+        Flip(original_.manifest, 60);
+        Flip("data/IDENTITY", 20);
+        return {};
+      case 2:
+        Remove("data/IDENTITY");
+        return {};
+      default: {  // the one of these that a start does not mind
+        const std::string& segment = original_.segments[1];
+        Flip(segment, OffsetOfGroup(segment, 0));
+        const auto plan = Plan();
+        EXPECT_TRUE(plan.ok() && plan->rows_lost == listed_group_rows_);
+        return plan.ok() ? LsnsSaidLost(*plan) : std::set<uint64_t>();
+      }
+    }
+  }
+  static std::string OpenedAs(const Machine& machine) {
+    Machine fork = machine.Fork();
+    const std::string status = fork.Open().ToString();
+    fork.Halt();
+    return status;
+  }
+  // Whether a manifest of the repair is there, or was about to be renamed to its place.
+  bool Committed(Machine& machine) {
+    for (const std::string& path : machine.fs().AllFiles()) {
+      if (path.find("data/manifest/") == 0 && !original_.files.contains(path)) return true;
+    }
+    return !machine.fs().Content(original_.manifest).ok();
+  }
+};
+
+TEST_P(RepairFaultTest, FailingWrites) {
+  const auto lost = Damage();
+  const Files before = FilesOf(*machine_);
+  const std::string opened = OpenedAs(*machine_);
   for (const FaultOp op : {FaultOp::kCreate, FaultOp::kWrite, FaultOp::kSync, FaultOp::kSyncDir,
                            FaultOp::kRename, FaultOp::kMkdir}) {
-    const uint64_t tried = ForEachFault({.op = op, .error = ENOSPC}, [&](const Fault& fault) {
+    // What takes the repair back needs these two.
+    const bool for_ever = op != FaultOp::kSyncDir && op != FaultOp::kRename;
+    uint64_t undone = 0;
+    const Fault first{.op = op, .for_ever = for_ever, .error = ENOSPC};
+    const uint64_t tried = ForEachFault(first, [&](const Fault& fault) {
+      SCOPED_TRACE(fmt::format("{} {}", FaultOpName(op), fault.at));
       Machine machine = machine_->Fork();
       FaultFs faults(machine.fs());
       faults.Set(fault);
@@ -1062,7 +1110,12 @@ TEST_F(RepairTest, FailingWrites) {
       options.env = &env;
       const auto report = ApplyRepair("data", options, repair_);
       const bool fired = faults.fired() > 0;
-      EXPECT_EQ(report.ok(), !fired) << FaultOpName(op) << " " << fault.at;
+      EXPECT_EQ(report.ok(), !fired);
+      if (fired && !Committed(machine)) {
+        ++undone;
+        EXPECT_TRUE(FilesOf(machine) == before);
+        EXPECT_EQ(OpenedAs(machine), opened);
+      }
       const auto again = Apply(machine, repair_);
       EXPECT_TRUE(again.ok()) << again.status().ToString();
       EXPECT_EQ(machine.Open().ToString(), "ok");
@@ -1072,9 +1125,12 @@ TEST_F(RepairTest, FailingWrites) {
       machine.Halt();
       return fired;
     });
-    EXPECT_GT(tried, 0u) << FaultOpName(op);
+    EXPECT_GT(tried, undone) << FaultOpName(op);
+    EXPECT_GT(undone, 0u) << FaultOpName(op);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Damages, RepairFaultTest, testing::Range(0, 4));
 
 class Totals : public testing::Environment {
  public:

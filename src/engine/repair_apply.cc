@@ -128,6 +128,7 @@ class Applier {
   Status Run();
 
  private:
+  Status MakeNew();
   Status Begin();
   Status WriteFolder();
   Status WriteSegments();
@@ -136,6 +137,8 @@ class Applier {
   Status CheckWritten(const std::string& path, const WrittenSegment& written, Lsn first, Lsn last);
   Status WriteIdentity();
   Status Commit();
+  Status Undo();
+  Status RestoreIdentity();
   Status Finish();
   FileNumber NewNumber() { return {next_number_++}; }
 
@@ -152,6 +155,12 @@ class Applier {
   SegmentTotals totals_;
   Lsn next_lsn_{1};
   int64_t last_time_us_ = 0;  // of the row before
+  // How far it came, for the way back.
+  bool begun_ = false;
+  bool identity_missing_ = false;
+  bool identity_copied_ = false;  // the old one, to the folder
+  bool identity_written_ = false;
+  bool committed_ = false;  // perhaps
 };
 
 Status Applier::Begin() {
@@ -166,6 +175,7 @@ Status Applier::Begin() {
   report.set_aside = JoinPath(layout_.root, journal_.folder());
   manifest_.incarnation = env_.random().Next64();
   report.incarnation = fmt::format("{:016x}", manifest_.incarnation);
+  begun_ = true;
   return Status::Ok();
 }
 
@@ -173,9 +183,11 @@ Status Applier::WriteFolder() {
   TALLY_RETURN_IF_ERROR(MakeFolder(fs_, layout_, journal_));
   if (facts_.identity_good) return Status::Ok();
   const auto old = ReadWholeFile(fs_, layout_.identity, kBlockBytes);
+  identity_missing_ = old.status().code() == StatusCode::kNotFound;
   if (!old.ok()) return Status::Ok();  // there is none, or none that can be read
   const std::string& folder = plan_.report.set_aside;
   TALLY_RETURN_IF_ERROR(RemoveIfThere(fs_, JoinPath(folder, "IDENTITY")));
+  identity_copied_ = true;
   TALLY_RETURN_IF_ERROR(WriteNew(fs_, JoinPath(folder, "IDENTITY"), *old));
   return SyncDirectory(fs_, folder);
 }
@@ -270,9 +282,8 @@ Status Applier::WriteSegments() {
 
 Status Applier::WriteIdentity() {
   if (facts_.identity_good) return Status::Ok();
-  bool renamed = false;
   return WriteFileAtomic(fs_, layout_.root, layout_.identity, EncodeIdentity(facts_.identity),
-                         &renamed);
+                         &identity_written_);
 }
 
 Status Applier::Commit() {
@@ -281,8 +292,30 @@ Status Applier::Commit() {
   manifest_.flushed_lsn = {next_lsn_.value - 1};
   manifest_.first_frame = facts_.next_frame;
   manifest_.last_commit_time_us = std::max(facts_.last_commit_time_us, last_time_us_);
-  bool renamed = false;
-  return WriteManifest(fs_, layout_.manifest_dir, facts_.identity.database_id, manifest_, &renamed);
+  return WriteManifest(fs_, layout_.manifest_dir, facts_.identity.database_id, manifest_,
+                       &committed_);
+}
+
+// The copy has no other use, and goes back in one step that needs no space.
+Status Applier::RestoreIdentity() {
+  const std::string copy = JoinPath(plan_.report.set_aside, "IDENTITY");
+  if (identity_written_) {
+    TALLY_RETURN_IF_ERROR(RemoveIfThere(fs_, layout_.identity + ".tmp"));
+    if (identity_missing_) TALLY_RETURN_IF_ERROR(RemoveIfThere(fs_, layout_.identity));
+  }
+  if (!identity_copied_) return Status::Ok();
+  if (identity_written_) return fs_.Rename(copy, layout_.identity);
+  return RemoveIfThere(fs_, copy);
+}
+
+// After an error before the manifest. REPAIR goes last: without it new segments would count as
+// segments that no manifest names.
+Status Applier::Undo() {
+  if (begun_) {
+    TALLY_RETURN_IF_ERROR(RemoveNewFiles(fs_, layout_, journal_));
+    TALLY_RETURN_IF_ERROR(RestoreIdentity());
+  }
+  return RemoveJournal(fs_, layout_);
 }
 
 Status Applier::Finish() {
@@ -298,13 +331,19 @@ Status Applier::Finish() {
   return RemoveJournal(fs_, layout_);
 }
 
-Status Applier::Run() {
+Status Applier::MakeNew() {
   TALLY_RETURN_IF_ERROR(Begin());
   TALLY_RETURN_IF_ERROR(WriteFolder());
   TALLY_RETURN_IF_ERROR(WriteSegments());
   TALLY_RETURN_IF_ERROR(WriteIdentity());
-  TALLY_RETURN_IF_ERROR(Commit());
-  return Finish();
+  return Commit();
+}
+
+Status Applier::Run() {
+  const Status made = MakeNew();
+  if (made.ok()) return Finish();
+  if (!committed_) IgnoreError(Undo(), "REPAIR is left: the next repair undoes it");
+  return made;
 }
 
 }  // namespace

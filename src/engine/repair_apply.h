@@ -11,6 +11,9 @@
 // Up to 5 nothing of before has changed (but an IDENTITY that was unreadable); who finds REPAIR
 // removes the new files and begins anew. From 5 on, who finds it goes on with 6.
 //
+// An error up to 5 takes everything back: new files, IDENTITY, REPAIR last; empty folders stay.
+// What cannot be taken back stays behind REPAIR, as after a crash.
+//
 // Thread rule: one thread.
 #pragma once
 

@@ -105,16 +105,21 @@ bool LogInspector::Judge() {
   return true;
 }
 
-// Block by block; what cannot be read counts as zeros.
+// Block by block; what cannot be read counts as zeros. Of a file that is longer than any log file,
+// as much as one may have.
 bool LogInspector::ReadBytes(const std::string& path) {
   auto file = fs_.Open(path, OpenMode::kRead);
   Result<uint64_t> size = file.ok() ? (*file)->Size() : file.status();
-  if (!size.ok() || *size > kWalFileBytesMax) {
-    const std::string why =
-        size.ok() ? path + " is larger than any log file" : size.status().message();
+  if (!size.ok()) {
     AddDamage(size.status().code() == StatusCode::kNotFound ? "log_file_missing" : "unreadable",
-              path, why);
+              path, size.status().message());
     return false;
+  }
+  if (*size > kWalFileBytesMax) {
+    AddDamage("unreadable", path,
+              fmt::format("{} at offset {}: larger than any log file; the rest is not read", path,
+                          kWalFileBytesMax));
+    *size = kWalFileBytesMax;
   }
   bytes_.assign(*size, std::byte{0});
   for (uint64_t at = 0; at < *size; at += kBlockBytes) {

@@ -28,21 +28,44 @@ RANGE = "from=0&to=4102444800000"
 
 
 class Server:
-    def __init__(self, program, data, *options):
-        self.process = subprocess.Popen(
-            [program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--memtable-age-ms-max", "200",
-             "--flush-on-close-ms-max", random.choice(["0", "3000"]), *options],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    """What it says on stderr is in `log`, beside the data."""
+
+    latest = None
+
+    def __init__(self, program, data, *options, log=None):
+        self.log = log or f"{os.path.normpath(data)}.stderr"
+        self.killed = False
+        Server.latest = self
+        with open(self.log, "ab") as stderr:
+            self.process = subprocess.Popen(
+                [program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--memtable-age-ms-max", "200",
+                 "--flush-on-close-ms-max", random.choice(["0", "3000"]), *options],
+                stdout=subprocess.PIPE, stderr=stderr, text=True)
         line = self.process.stdout.readline()
         if "listening on http://" not in line:
-            raise SystemExit(f"the server did not start: {line!r}, exit {self.process.wait()}")
+            raise SystemExit(f"the server did not start: {line!r}, exit {self.process.wait()}\n{self.tail()}")
         self.port = int(line.strip().rsplit(":", 1)[1])
 
+    def tail(self):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return f"the end of {self.log}:\n{log.read()[-4000:]}"
+
+    def check_alive(self):
+        if self.process.poll() is not None:
+            raise SystemExit(f"the server had ended by itself: exit {self.process.returncode}\n{self.tail()}")
+
     def kill(self):
+        if self.killed:
+            return
+        self.check_alive()
+        self.killed = True
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait()
+        # It may have been on its way down already.
+        if self.process.wait() != -signal.SIGKILL:
+            raise SystemExit(f"the server ended by itself: exit {self.process.returncode}\n{self.tail()}")
 
     def stop(self):
+        self.check_alive()
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait()
 
@@ -163,6 +186,8 @@ def client(port, ledger, seed, stop, faults):
             ledger.acknowledge(numbers)
     except (OSError, http.client.HTTPException, json.JSONDecodeError):
         pass  # the kill
+    except Exception as error:  # pylint: disable=broad-except
+        faults.append(f"a client ended: {type(error).__name__}: {error}")
 
 
 def bill(connection, account, as_of=None):
@@ -215,6 +240,18 @@ def resend(connection, ledger, rng):
     return lost
 
 
+def check_that_a_crash_is_seen(program, directory):
+    """Of a server that ended before it was to be killed."""
+    server = Server(program, directory)
+    server.process.terminate()
+    server.process.wait()
+    try:
+        server.kill()
+    except SystemExit:
+        return
+    raise SystemExit("a server that had ended by itself was killed as if it were alive")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("program")
@@ -224,6 +261,9 @@ def main():
     args = parser.parse_args()
     rng = random.Random(args.seed)
     shutil.rmtree(args.dir, ignore_errors=True)
+    check_that_a_crash_is_seen(args.program, args.dir)
+    shutil.rmtree(args.dir, ignore_errors=True)
+    os.remove(f"{os.path.normpath(args.dir)}.stderr")
     ledger, faults, past = Ledger(), [], None
     lost = doubled = damaged = segments = 0
     for kill in range(args.kills):
@@ -234,10 +274,12 @@ def main():
         for thread in clients:
             thread.start()
         time.sleep(rng.uniform(0.02, 0.4))
-        server.kill()
-        stop.set()
-        for thread in clients:
-            thread.join()
+        try:
+            server.kill()
+        finally:
+            stop.set()
+            for thread in clients:
+                thread.join()
         if rng.random() < 0.7:
             damaged += damage_sidecars(args.dir, rng)
 
@@ -267,11 +309,17 @@ def main():
             out.write(f"kills kills={kill + 1} events={len(ledger.acked)} segments={segments} "
                       f"sidecars_damaged={damaged} lost={lost} doubled={doubled}\n")
     if faults or lost or doubled or not ledger.acked or not segments:
+        print(server.tail())
         print(f"rerun: {' '.join(sys.argv)}")
         return 1
     shutil.rmtree(args.dir, ignore_errors=True)
+    os.remove(server.log)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (OSError, http.client.HTTPException):
+        print(Server.latest.tail() if Server.latest else "no server was started")
+        raise

@@ -223,7 +223,7 @@ TEST(ScrubTest, ASidecarAndARollupOfOtherRowsAreFound) {
 }
 
 TEST(ScrubTest, AReadThatFailsIsAFindingAndNoDamage) {
-  for (const std::string part : {"IDENTITY", "/manifest", "/wal", ".seg"}) {
+  for (const std::string part : {"IDENTITY", "/manifest", "/wal", ".seg", ".idx", ".sum"}) {
     Rig rig(Options());
     Fill(rig);
     rig.faults->Set(Fault{FaultOp::kRead, 0, true, EIO, false, part});
@@ -232,6 +232,9 @@ TEST(ScrubTest, AReadThatFailsIsAFindingAndNoDamage) {
     EXPECT_NE(findings[0].file.find(part), std::string::npos);
     EXPECT_NE(findings[0].what.find("read"), std::string::npos) << findings[0].what;
     EXPECT_EQ(rig.status().segments_damaged, 0u);
+    EXPECT_EQ(rig.status().sidecars_corrupt, 0u);
+    EXPECT_EQ(rig.status().rollups_corrupt, 0u);
+    EXPECT_TRUE(rig.machine.db().Ready().ok());
     rig.faults->Set(std::nullopt);
     EXPECT_EQ(Text(ScrubNow(rig)), "");
   }

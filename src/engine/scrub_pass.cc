@@ -225,12 +225,14 @@ void ScrubPass::StepSidecar() {
   NextItem();
 }
 
-// Of a file that is gone nothing is taken out of use: who has it open reads it still.
+// Only bytes that are wrong are taken out of use. A file that is gone is read still by who has it
+// open, and one that could not be opened or read this time may be sound: without its sidecar ingest
+// would have to wait.
 void ScrubPass::BadSidecar(const LiveSegment& segment, const SidecarReader* installed,
                            const Status& status) {
   if (segment.sidecar().get() != installed) return;
   Fault(PathOf(segment, SidecarFileName), status);
-  if (status.code() == StatusCode::kNotFound) return;
+  if (status.code() != StatusCode::kCorruption) return;
   sources_.sidecars.ReportBad(segment, installed, status);
 }
 
@@ -251,7 +253,7 @@ void ScrubPass::BadRollup(const LiveSegment& segment, const RollupReader* instal
                           const Status& status) {
   if (segment.rollup().get() != installed) return;
   Fault(PathOf(segment, RollupFileName), status);
-  if (status.code() == StatusCode::kNotFound) return;
+  if (status.code() != StatusCode::kCorruption) return;
   if (segment.RemoveRollup(installed)) sources_.sidecars.ReportBadRollup(status);
 }
 

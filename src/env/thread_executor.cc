@@ -71,6 +71,11 @@ void ThreadExecutor::Remove(TaskId id) {
     task->removed = true;
     task->changed.NotifyOne();
   }
+  // A step of an idle task may be at work, and beside busy threads it would be starved: nobody is
+  // served by waiting for it. Without CAP_SYS_NICE or an RLIMIT_NICE of 20 this is refused, and it
+  // is waited for.
+  const sched_param none{};
+  pthread_setschedparam(task->thread.native_handle(), SCHED_OTHER, &none);
   task->thread.join();
   MutexLock lock(mutex_);
   tasks_.erase(id);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sched.h>
 
 #include <atomic>
 #include <set>
@@ -148,6 +149,37 @@ TEST_F(ThreadExecutorTest, RemoveReturnsWhenTheStepIsOverAndItNeverRunsAgain) {
   executor_.Wake(task);    // of a task that is gone: nothing
   executor_.Remove(task);  // twice: nothing
   releaser.join();
+}
+
+int PolicyOfThisThread() {
+  int policy = SCHED_OTHER;
+  sched_param param{};
+  EXPECT_EQ(pthread_getschedparam(pthread_self(), &policy, &param), 0);
+  return policy;
+}
+
+// The step ends when it sees that it is no longer starved.
+TEST_F(ThreadExecutorTest, RemoveRaisesAnIdleTaskThatIsInItsStep) {
+  bool may = false;  // lower a thread and raise it again
+  std::thread([&may] {
+    const sched_param none{};
+    may = pthread_setschedparam(pthread_self(), SCHED_IDLE, &none) == 0 &&
+          pthread_setschedparam(pthread_self(), SCHED_OTHER, &none) == 0;
+  }).join();
+  if (!may) GTEST_SKIP() << "no RLIMIT_NICE, and no CAP_SYS_NICE";
+  Counter lowered;
+  bool raised = false;
+  const auto task = executor_.Add("idle", Executor::Priority::kIdle, [&] {
+    while (PolicyOfThisThread() != SCHED_IDLE) std::this_thread::yield();
+    lowered.Add();
+    const int64_t until = clock_.MonotonicMicros() + 10'000'000;
+    while (!raised && clock_.MonotonicMicros() < until)
+      raised = PolicyOfThisThread() == SCHED_OTHER;
+    return StepResult::Done();
+  });
+  lowered.AwaitAtLeast(1);
+  executor_.Remove(task);
+  EXPECT_TRUE(raised);
 }
 
 TEST_F(ThreadExecutorTest, EachTaskHasAThreadOfItsOwnWithItsName) {

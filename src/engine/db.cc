@@ -152,6 +152,8 @@ class Db::Impl {
   Status MemoryBudget() const;
   Status RunsLimit() const;
   void NoteSidecars(const RecoveryPlan& plan);
+  void NoteForScrub(const OpenedSegments& segments);
+  Status NoLogToScrub(const ScrubStatus& read) const;
   void Start();
   void FlushOnClose();
   void NoteCompaction(DbStatus* status) const;
@@ -453,12 +455,24 @@ Result<ScrubStatus> Db::Impl::Scrub(const std::function<void(uint64_t, uint64_t)
     outcome = pass.Step();
     if (progress) progress(pass.bytes(), pass.bytes_expected());
   }
-  if (outcome == ScrubPass::Outcome::kNoLogYet) return keeper_->SpareStatus();
+  if (outcome == ScrubPass::Outcome::kNoLogYet) return NoLogToScrub(result);
   result.passes = 1;
   result.files = pass.files();
   result.bytes = pass.bytes();
   result.last_pass_faults = result.faults;
   return result;
+}
+
+// All but the log was read.
+Status Db::Impl::NoLogToScrub(const ScrubStatus& read) const {
+  Status status = keeper_->SpareStatus();
+  if (status.ok()) {  // since a moment ago, or nobody has tried again
+    status = Status::Unavailable("log_unavailable", "there is no log yet that could be read");
+  }
+  if (read.findings.empty()) return status;
+  const ScrubFinding& first = read.findings.front();
+  return status.WithContext(
+      fmt::format("{} faults, the first: {}: {}; and", read.faults, first.file, first.what));
 }
 
 void Db::Impl::Backup(const std::string& target, const BackupOptions& options, BackupDone done) {

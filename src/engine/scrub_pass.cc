@@ -28,6 +28,7 @@ constexpr uint64_t kCacheBytes = 4 << 20;
 constexpr uint64_t kPagesAtOnce = 256;
 constexpr uint32_t kGroupsAtOnce = 2;
 constexpr uint64_t kLogBytesAtOnce = 1 << 20;
+constexpr uint64_t kReadingsOfBuild = 2;  // BuildRollup goes over the rows twice
 
 // "PATH at offset N: what" taken apart.
 ScrubFinding FindingOf(const std::string& path, const Status& status) {
@@ -87,7 +88,15 @@ ScrubPass::ScrubPass(const ScrubSources& sources, OnFault on_fault)
     items_.push_back({segment, {}, {}});
     bytes_expected_ += segment->listed().bytes;
     if (const auto sidecar = segment->sidecar()) bytes_expected_ += sidecar->bytes();
-    if (const auto rollup = segment->rollup()) bytes_expected_ += 2 * rollup->bytes();
+    if (const auto rollup = segment->rollup()) {
+      bytes_expected_ += 2 * rollup->bytes() + kReadingsOfBuild * segment->listed().bytes;
+    }
+  }
+  // No position is kept over a restart: began each pass with the first segment, then the last ones
+  // would never be read where restarts are more frequent than a pass is long.
+  if (!items_.empty()) {
+    const uint64_t first = sources_.env.random().Next64() % items_.size();
+    std::ranges::rotate(items_, items_.begin() + static_cast<ptrdiff_t>(first));
   }
 }
 ScrubPass::~ScrubPass() = default;
@@ -107,11 +116,24 @@ ScrubPass::Outcome ScrubPass::Step() {
       StepRollup();
       break;
     case Stage::kLog:
-      if (!sources_.log.Read().established) return Outcome::kNoLogYet;
-      StepLog();
+      if (!sources_.log.Read().established) {
+        log_is_late_ = true;  // the rows need not wait for it
+        NextStage();
+      } else {
+        StepLog();
+      }
       break;
     case Stage::kRows:
       StepRows();
+      break;
+    case Stage::kLateLog:
+      if (!log_is_late_) {
+        NextStage();
+      } else if (!sources_.log.Read().established) {
+        return Outcome::kNoLogYet;
+      } else {
+        StepLog();
+      }
       break;
     case Stage::kDone:
       break;
@@ -382,11 +404,12 @@ void ScrubPass::CompareRollup(const LiveSegment& segment) {
   if (!check.ok()) return BadRollup(segment, installed.get(), check.status());
   Status status =
       BuildRollup(*rows_->reader, (*reader)->footer().rows_per_line_min, sources_.stopped, *check);
+  // What was read at once is paid for now: the caller pauses by these bytes.
+  bytes_ += installed->bytes() + kReadingsOfBuild * segment.listed().bytes;
   if (sources_.stopped()) return;
   if (!status.ok() && check->status().ok()) return BadRows(segment, status);
   if (status.ok()) status = check->Finish();
   if (!status.ok()) BadRollup(segment, installed.get(), status);
-  bytes_ += installed->bytes();
   ++files_;
 }
 

@@ -5,13 +5,14 @@
 //   N.idx                CheckSidecar; its entries are kept as a sum
 //   N.sum                every block, every line in order
 //   wal/N                every frame that is durable
+//                        (where there is no log yet: last of all)
 //   N.seg                CheckSegment; every row is hashed again, and the sum of these entries must
 //                        be that of N.idx; the lines of N.sum must be those that the rows give
 //
-// Files are opened anew by their names, so that a file that has gone is noticed. Nothing goes
-// through the block cache. What goes out of use while it is read (a log file that was flushed, a
-// segment that left the version) is left alone, and no fault. New files wait for the next pass:
-// they were read back when they were written.
+// Segments are taken in turn from one drawn at random. Files are opened anew by their names, so
+// that a file that has gone is noticed. Nothing goes through the block cache. What goes out of use
+// while it is read (a log file that was flushed, a segment that left the version) is left alone,
+// and no fault. New files wait for the next pass: they were read back when they were written.
 //
 // Thread rule: one thread; the counters are the caller's to guard.
 #pragma once
@@ -58,7 +59,7 @@ class ScrubPass {
 
   enum class Outcome : uint8_t {
     kAgain,
-    kNoLogYet,  // recovery has found no room for a log; to be tried again later
+    kNoLogYet,  // all but the log is done, for which recovery has found no room; try again later
     kDone,
   };
   // One bounded piece; a rollup is read, and recomputed, in one.
@@ -72,7 +73,16 @@ class ScrubPass {
   bool in_siblings() const { return stage_ == Stage::kSidecars || stage_ == Stage::kRollups; }
 
  private:
-  enum class Stage : uint8_t { kIdentity, kManifest, kSidecars, kRollups, kLog, kRows, kDone };
+  enum class Stage : uint8_t {
+    kIdentity,
+    kManifest,
+    kSidecars,
+    kRollups,
+    kLog,
+    kRows,
+    kLateLog,
+    kDone
+  };
   // The sum of the hashes of entries, in any order.
   struct EntrySum {
     uint64_t low = 0;
@@ -128,6 +138,7 @@ class ScrubPass {
 
   std::unique_ptr<SidecarJob> sidecar_;
   std::unique_ptr<RowsJob> rows_;
+  bool log_is_late_ = false;  // there was none when it was due: it is read last
   std::unique_ptr<WalFileChecker> log_;
   FileNumber log_number_;  // of the file at hand, or of the last one
   FrameNumber log_end_;

@@ -247,8 +247,12 @@ class Life {
     if (!verified->faults.empty()) return "verify: " + verified->faults.front();
     const auto scrubbed = machine_.db().Scrub({});
     if (!scrubbed.ok()) return "scrub: " + scrubbed.status().ToString();
-    if (scrubbed->findings.empty()) return "";
-    return "scrub: " + scrubbed->findings[0].file + ": " + scrubbed->findings[0].what;
+    for (const ScrubFinding& finding : scrubbed->findings) {
+      const bool sibling = finding.file.ends_with(".idx") || finding.file.ends_with(".sum");
+      // There was no room for it.
+      if (!sibling || finding.what != "is missing") return finding.file + ": " + finding.what;
+    }
+    return "";
   }
 
   std::string Restart() {

@@ -241,6 +241,65 @@ TEST(ScrubTest, AReadThatFailsIsAFindingAndNoDamage) {
   }
 }
 
+// A pass cannot find what the start found, since it is rebuilt meanwhile.
+TEST(ScrubTest, WhatOpenMetIsToldByTheFirstScrub) {
+  Rig rig(Options());
+  Fill(rig);
+  rig.faults->Set(std::nullopt);
+  ASSERT_TRUE(rig.machine.Close().ok());
+  const std::string missing = rig.Files(".idx")[0];
+  const std::string corrupt = rig.Files(".idx")[1];
+  const std::string missing_rollup = rig.Files(".sum")[2];
+  SimFs& fs = rig.machine.fs();
+  ASSERT_TRUE(fs.Remove(missing).ok());
+  ASSERT_TRUE(fs.Remove(missing_rollup).ok());
+  Bytes bad = *fs.Content(corrupt);
+  bad.back() ^= std::byte{1};
+  fs.SetContent(corrupt, bad);
+  rig.Open();
+  const auto report = rig.machine.db().Scrub({});
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ(report->faults, 3u);
+  std::vector<std::string> named;
+  for (const ScrubFinding& finding : report->findings) named.push_back(finding.file);
+  EXPECT_EQ(named, (std::vector<std::string>{missing, corrupt, missing_rollup}))
+      << Text(report->findings);
+  EXPECT_EQ(report->findings.at(0).what, "is missing");
+  EXPECT_TRUE(report->findings.at(1).offset.has_value()) << Text(report->findings);
+  rig.Pass(60);
+  const auto again = rig.machine.db().Scrub({});
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(Text(again->findings), "");
+  damages += 3;
+}
+
+// Recovery has found no room for one: the rows are read, and that the log was not is no success.
+TEST(ScrubTest, RowsAreReadWhereThereIsNoLog) {
+  Rig rig(Options());
+  Fill(rig);
+  rig.faults->Set(std::nullopt);
+  ASSERT_TRUE(rig.machine.Close().ok());
+  SimFs& fs = rig.machine.fs();
+  fs.SetCapacity(fs.UsedBytes());
+  rig.Open();
+  ASSERT_TRUE(rig.status().read_only);
+  const std::string path = rig.Files(".seg")[1];
+  Bytes bad = *fs.Content(path);
+  bad[70] ^= std::byte{1};
+  fs.SetContent(path, bad);
+  ++damages;
+  const auto offline = rig.machine.db().Scrub({});
+  ASSERT_FALSE(offline.ok());
+  EXPECT_NE(offline.status().message().find(path), std::string::npos)
+      << offline.status().ToString();
+  rig.Pass(100);
+  EXPECT_EQ(rig.status().scrub.passes, 0u);
+  EXPECT_EQ(rig.status().scrub.findings.size(), 1u) << Text(rig.status().scrub.findings);
+  fs.SetCapacity(std::nullopt);
+  for (int i = 0; i < 20; ++i) rig.Pass(10);
+  EXPECT_EQ(rig.status().scrub.passes, 1u);
+}
+
 // --- when, and how fast ---
 
 TEST(ScrubTest, EachPassBeginsWithAnotherSegment) {

@@ -243,7 +243,7 @@ class Db {
   // Reads every file of the database in the caller's thread, as fast as it goes. What is wrong is
   // told, and dealt with as in the background: damaged sidecars and rollups are rebuilt, damaged
   // segments are marked. `progress` (may be empty) gets bytes done and bytes expected. Faults of
-  // this reading are among its result's, not among GetStatus's.
+  // this reading, and of the siblings that Open did not take, once, are in its result alone.
   Result<ScrubStatus> Scrub(const std::function<void(uint64_t, uint64_t)>& progress);
 
   // Finishes what is queued, flushes what it can (flush_on_close_ms_max), releases the directory.

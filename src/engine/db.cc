@@ -112,6 +112,8 @@ class Db::Impl {
   std::unique_ptr<Compactor> compactor_;
   std::unique_ptr<Scrubber> scrubber_;
   std::unique_ptr<Backups> backups_;
+  Mutex met_mutex_;
+  std::vector<ScrubFinding> met_by_open_ GUARDED_BY(met_mutex_);  // until a Scrub has told them
   bool running_ = false;
   std::atomic<bool> closing_ = false;
 
@@ -216,6 +218,7 @@ Status Db::Impl::Open() {
   recovery_.recovery_rows = replay.rows;
   recovery_.recovery_torn_bytes = plan.wal.torn_bytes.size();
   NoteSidecars(plan);
+  NoteForScrub(plan.segments);
 
   Committer::Start start{.position = plan.wal.end,
                          .flushed_lsn = plan.manifest.flushed_lsn,
@@ -271,6 +274,20 @@ void Db::Impl::NoteSidecars(const RecoveryPlan& plan) {
     ++(missing ? recovery_.sidecars_missing : recovery_.sidecars_corrupt);
     Log(LogLevel::kWarning,
         "a sidecar is rebuilt from its segment; ingest waits for it: " + fault.ToString());
+  }
+}
+
+// What a pass cannot find any more: a file that was not taken into use is rebuilt.
+void Db::Impl::NoteForScrub(const OpenedSegments& segments) {
+  MutexLock lock(met_mutex_);
+  const auto note = [&](const std::string& name, const Status& status) {
+    if (status.ok()) return;
+    met_by_open_.push_back(FindingOf(JoinPath(layout_.segment_dir, name), status));
+  };
+  for (size_t i = 0; i < segments.list.size(); ++i) {
+    const FileNumber number = segments.list[i]->listed().number;
+    note(SidecarFileName(number), segments.sidecar_status[i]);
+    note(RollupFileName(number), segments.rollup_status[i]);
   }
 }
 
@@ -446,6 +463,11 @@ void Db::Impl::Ingest(Batch batch, const IngestOptions& options, IngestDone done
 
 Result<ScrubStatus> Db::Impl::Scrub(const std::function<void(uint64_t, uint64_t)>& progress) {
   ScrubStatus result;
+  {
+    MutexLock lock(met_mutex_);
+    result.findings = std::exchange(met_by_open_, {});
+  }
+  result.faults = result.findings.size();
   ScrubPass pass(WhatToScrub(), [&result](const ScrubFinding& finding) {
     ++result.faults;
     result.findings.push_back(finding);

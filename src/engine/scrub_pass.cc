@@ -30,8 +30,10 @@ constexpr uint32_t kGroupsAtOnce = 2;
 constexpr uint64_t kLogBytesAtOnce = 1 << 20;
 constexpr uint64_t kReadingsOfBuild = 2;  // BuildRollup goes over the rows twice
 
-// "PATH at offset N: what" taken apart.
+}  // namespace
+
 ScrubFinding FindingOf(const std::string& path, const Status& status) {
+  if (status.code() == StatusCode::kNotFound) return {.file = path, .what = "is missing"};
   ScrubFinding finding{.file = path, .what = std::string(status.message())};
   std::string_view rest = finding.what;
   if (!rest.starts_with(path)) return finding;
@@ -49,8 +51,6 @@ ScrubFinding FindingOf(const std::string& path, const Status& status) {
   finding.what = std::string(rest);
   return finding;
 }
-
-}  // namespace
 
 struct ScrubPass::SidecarJob {
   std::shared_ptr<SidecarReader> installed;
@@ -168,9 +168,6 @@ std::string ScrubPass::PathOf(const LiveSegment& segment, std::string (*name)(Fi
 }
 
 void ScrubPass::Fault(const std::string& path, const Status& status) {
-  if (status.code() == StatusCode::kNotFound) {
-    return on_fault_({.file = path, .what = "is missing"});
-  }
   on_fault_(FindingOf(path, status));
 }
 

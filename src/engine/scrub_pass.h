@@ -51,6 +51,9 @@ struct ScrubSources {
   std::function<bool()> stopped;  // the database is being closed: what takes long gives up
 };
 
+// "PATH at offset N: what" taken apart.
+ScrubFinding FindingOf(const std::string& path, const Status& status);
+
 class ScrubPass {
  public:
   using OnFault = std::function<void(const ScrubFinding&)>;

@@ -186,7 +186,7 @@ def client(port, ledger, seed, stop, faults):
             ledger.acknowledge(numbers)
     except (OSError, http.client.HTTPException, json.JSONDecodeError):
         pass  # the kill
-    except Exception as error:  # pylint: disable=broad-except
+    except Exception as error:
         faults.append(f"a client ended: {type(error).__name__}: {error}")
 
 

@@ -14,8 +14,8 @@ Two lanes run beside each other until the time is over:
   empty directory and ends with `tallystick verify` and `tallystick scrub`.
 
 The small file system is a tmpfs. Mounting one needs root, or a kernel that lets a user have a namespace; where
-neither works, the full disk is left out and the summary says so. Exit code 1 on any loss, double count or other fault; what
-is wrong is then left in DIR.
+neither works, the full disk is left out and the summary says so. Exit code 1 on any loss, double count or other fault, and where
+something of all this never happened; what is wrong is then left in DIR.
 """
 
 import argparse
@@ -67,10 +67,13 @@ class Simulations(threading.Thread):
                 yield name
 
     def run(self):
-        for name in self.programs():
-            if time.monotonic() >= self.deadline or self.faults:
-                return
-            self.slice(name)
+        try:
+            for name in self.programs():
+                if time.monotonic() >= self.deadline or self.faults:
+                    return
+                self.slice(name)
+        except Exception as error:
+            self.faults.append(f"the simulations ended: {type(error).__name__}: {error}")
 
     def slice(self, name):
         tried = os.path.join(self.out, "tried.txt")
@@ -83,10 +86,11 @@ class Simulations(threading.Thread):
         with open(log, "w", encoding="utf-8") as output:
             process = subprocess.Popen([os.path.join(self.build, "test", name), "--gtest_brief=1"], stdout=output,
                                        stderr=subprocess.STDOUT, env=environment)
-            try:
-                process.wait(max(1.0, self.deadline - time.monotonic()))
+            while process.poll() is None and time.monotonic() < self.deadline:  # which a fault elsewhere brings forward
+                time.sleep(0.1)
+            if process.poll() is not None:
                 self.slices += 1
-            except subprocess.TimeoutExpired:
+            else:
                 process.kill()
                 process.wait()
                 self.cut += 1
@@ -95,6 +99,8 @@ class Simulations(threading.Thread):
         cut = process.returncode < 0 and time.monotonic() >= self.deadline
         if ": Failure" in text or (process.returncode != 0 and not cut):
             self.faults.append(f"{name} with TALLY_FIRST_SEED={self.seed} {effort}: exit {process.returncode}, see {log}")
+        if process.returncode == 0 and not re.search(r"\[  PASSED  \] [1-9]", text):
+            self.faults.append(f"{name} ran no test, see {log}")
         with open(tried, encoding="utf-8") as lines:
             for line in lines:
                 for key, value in re.findall(r"(\w+)=(\d+)\b", line):
@@ -137,6 +143,8 @@ class Clients:
                 ledger.acknowledge(numbers)
         except (OSError, http.client.HTTPException, json.JSONDecodeError):
             pass  # the kill
+        except Exception as error:
+            faults.append(f"a client ended: {type(error).__name__}: {error}")
 
     def stop(self):
         self.stop_now.set()
@@ -149,8 +157,19 @@ def number_of(status, section, *names):
 
 
 class Processes:
-    def __init__(self, program, directory, small, seed):
+    # What a run of five minutes does always, and what any run does.
+    ALWAYS_SHORT = ("epochs", "kills", "recoveries", "events", "audits", "verified", "scrubbed")
+    ALWAYS = ("epochs", "kills", "recoveries", "events", "audits", "flushes", "compactions", "siblings_damaged", "rebuilt",
+              "scrub_passes", "verified", "scrubbed")
+    ALWAYS_ON_SMALL = ("disk_full_phases", "no_space_answers", "healed")
+
+    def __init__(self, program, directory, small, seed, out):
         self.program, self.small = program, small
+        # Not on the disk that fills up.
+        self.log = os.path.join(out, "server.stderr")
+        self.elsewhere = []  # faults of the other lane
+        # Siblings were damaged on purpose, and not all of it is known to be repaired.
+        self.siblings_bad = False
         self.data = os.path.join(directory, "data")
         self.ballast = os.path.join(directory, "ballast")
         self.rng = random.Random(seed)
@@ -158,50 +177,57 @@ class Processes:
         self.ledger, self.faults, self.past = audit.Ledger(), [], None
 
     def start(self):
-        server = audit.Server(self.program, self.data, *OPTIONS)
+        server = audit.Server(self.program, self.data, *OPTIONS, log=self.log)
         self.counts["recoveries"] += 1
         return server, http.client.HTTPConnection("127.0.0.1", server.port, timeout=120)
 
     def epoch(self, deadline):
         shutil.rmtree(self.data, ignore_errors=True)
-        self.ledger, self.past = audit.Ledger(), None
+        if os.path.exists(self.log):
+            os.remove(self.log)
+        self.ledger, self.past, self.siblings_bad = audit.Ledger(), None, False
         self.counts["epochs"] += 1
         end = min(deadline, time.monotonic() + 180)
         segments = 0
         try:
             while segments < 400 and len(self.ledger.acked) < 400_000:
                 segments = self.life()
-                if time.monotonic() >= end:
+                if time.monotonic() >= end or self.elsewhere:
                     break
         finally:
             self.counts["events"] += len(self.ledger.acked)
+        self.heal()
         self.finish()
 
     def life(self):
         server, connection = self.start()
         clients = Clients(server.port, self.ledger, self.rng.randrange(1 << 30), self.faults)
         try:
-            if self.small and self.rng.random() < 0.2:
+            if self.small and (self.rng.random() < 0.2 or self.is_late_for_a_full_disk()):
                 server, connection, clients = self.fill_disk(server, connection, clients)
             time.sleep(self.rng.choice([self.rng.uniform(0.02, 0.5), self.rng.uniform(0.5, 4)]))
+            audit.Server.latest.kill()
+            self.counts["kills"] += 1
         finally:
+            audit.Server.latest.process.kill()
+            clients.stop()
+        if self.rng.random() < 0.6 or not self.counts["siblings_damaged"]:
+            damaged = audit.damage_sidecars(self.data, self.rng)
+            self.counts["siblings_damaged"] += damaged
+            self.siblings_bad = self.siblings_bad or damaged > 0
+        server, connection = self.start()
+        segments = self.audit(connection)
+        self.end(server, orderly=self.rng.random() < 0.4)
+        return segments
+
+    def end(self, server, orderly):
+        if not orderly:
             server.kill()
             self.counts["kills"] += 1
-            clients.stop()
-        if self.rng.random() < 0.6:
-            self.counts["siblings_damaged"] += audit.damage_sidecars(self.data, self.rng)
-        server, connection = self.start()
-        try:
-            segments = self.audit(connection)
-        finally:
-            if self.rng.random() < 0.6 or self.faults:
-                server.kill()
-                self.counts["kills"] += 1
-            elif server.stop() != 0:
-                raise Fault("an orderly stop did not exit 0")
-            else:
-                self.counts["stops"] += 1
-        return segments
+        elif server.stop() != 0:
+            raise Fault("an orderly stop did not exit 0")
+        else:
+            self.counts["stops"] += 1
 
     def audit(self, connection):
         if self.faults:
@@ -214,6 +240,13 @@ class Processes:
         self.counts["doubled"] += doubled
         self.counts["audits"] += 1
         self.past = audit.bill(connection, "account-1")
+        status = self.count(connection)
+        if self.counts["lost"] or self.counts["doubled"]:
+            raise Fault("events were lost, or counted twice")
+        return status["segments"]["count"]
+
+    def count(self, connection):
+        """Adds up what this life has done, which is asked once. Returns the status."""
         status = audit.request(connection, "GET", "/v1/status")[1]
         self.counts["flushes"] += number_of(status, "flush", "flushes")
         self.counts["compactions"] += number_of(status, "compaction", "compactions")
@@ -221,11 +254,17 @@ class Processes:
         self.counts["scrub_passes"] += status["scrub"]["passes"]
         for finding in status["scrub"]["findings"]:
             self.counts["scrub_findings"] += 1
-            if not finding["file"].endswith((".idx", ".sum")):
+            if not self.siblings_bad or not finding["file"].endswith((".idx", ".sum")):
                 raise Fault(f"scrub: {finding}")
-        if self.counts["lost"] or self.counts["doubled"]:
-            raise Fault("events were lost, or counted twice")
-        return status["segments"]["count"]
+        if self.is_healed(status):
+            self.siblings_bad = False
+        return status
+
+    @staticmethod
+    def is_healed(status):
+        """What was damaged before this life was found, by the start or by a pass, and is rebuilt."""
+        return (status["scrub"]["passes"] > 0 and status["sidecars"]["unknown"] == 0 and
+                status["rollups"]["count"] == status["segments"]["count"])
 
     # --- a full disk ---
 
@@ -237,6 +276,9 @@ class Processes:
                         out.write(b"\0" * size)
                 except OSError:
                     pass
+
+    def is_late_for_a_full_disk(self):
+        return self.counts["kills"] > 5 and self.counts["disk_full_phases"] == 0
 
     def ready(self, connection):
         connection.request("GET", "/ready")
@@ -289,6 +331,23 @@ class Processes:
                             f"{maybe[i]} may be there")
 
     # --- the end of an epoch ---
+
+    def heal(self):
+        """One more life, which ends when all that is there has been read, and everything is rebuilt."""
+        server, connection = self.start()
+        waiting = time.monotonic()
+        while not self.is_healed(status := audit.request(connection, "GET", "/v1/status")[1]):
+            server.check_alive()
+            if time.monotonic() - waiting > 300:
+                raise Fault(f"the siblings are not rebuilt: {status['sidecars']}, {status['rollups']}, {status['scrub']}")
+            time.sleep(0.1)
+        self.count(connection)
+        self.end(server, orderly=True)
+
+    def never(self, minutes):
+        """What was to be tried and was not."""
+        names = self.ALWAYS_SHORT if minutes < 5 else self.ALWAYS + (self.ALWAYS_ON_SMALL if self.small else ())
+        return [name for name in names if self.counts[name] == 0]
 
     def finish(self):
         for command, count in (("verify", "verified"), ("scrub", "scrubbed")):
@@ -347,7 +406,8 @@ def main():
     small = mount_small(directory)
     deadline = time.monotonic() + args.minutes * 60
     simulations = Simulations(os.path.abspath(args.build), args.minutes, args.seed * 1000, out)
-    processes = Processes(os.path.abspath(args.program), directory, small, args.seed)
+    processes = Processes(os.path.abspath(args.program), directory, small, args.seed, out)
+    processes.elsewhere = simulations.faults
     simulations.start()
     faults = []
     try:
@@ -355,11 +415,19 @@ def main():
             processes.epoch(deadline)
             print(f"soak: epoch {processes.counts['epochs']}: {processes.counts['events']} events, "
                   f"{processes.counts['kills']} kills, {simulations.slices} slices", flush=True)
-    except (Fault, SystemExit, OSError, http.client.HTTPException) as error:
+    except (Exception, SystemExit) as error:
         faults.append(f"{type(error).__name__}: {error}")
         simulations.deadline = 0
+        if audit.Server.latest and not isinstance(error, SystemExit):
+            faults.append(audit.Server.latest.tail())
+    finally:
+        if audit.Server.latest:
+            audit.Server.latest.process.kill()  # however the life ended
     simulations.join()
-    faults += simulations.faults
+    faults += simulations.faults + [fault for fault in processes.faults if not any(fault in said for said in faults)]
+    if not faults:
+        faults += [f"there were no {name}" for name in processes.never(args.minutes)]
+        faults += [] if simulations.slices else ["no slice of the simulations came to its end"]
     if faults and small:
         shutil.copytree(directory, os.path.join(out, "failed"), dirs_exist_ok=True)
     if small:

@@ -56,6 +56,10 @@ Status FileCopier::Step() {
     XXH3_64bits_update(&checksum_->state, piece.data(), piece.size());
     if (to_ != nullptr) TALLY_RETURN_IF_ERROR(WriteFully(*to_, offset_, piece));
     offset_ += piece.size();
+    if (to_ != nullptr && offset_ - synced_ >= kSyncBytes) {
+      TALLY_RETURN_IF_ERROR(to_->Sync());
+      synced_ = offset_;
+    }
   }
   if (offset_ < bytes_) return Status::Ok();
   if (to_ != nullptr) TALLY_RETURN_IF_ERROR(to_->Sync());

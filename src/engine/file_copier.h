@@ -23,7 +23,8 @@ class FileCopier {
                                                    IoGovernor* governor);
   ~FileCopier();
 
-  // Some more, kStepBytes at most. Once all is copied it is synced, and done() holds.
+  // Some more, kStepBytes at most. The copy is synced every kSyncBytes, and once all of it
+  // is there; then done() holds.
   Status Step();
   static constexpr uint64_t kStepBytes = 4 << 20;
   bool done() const { return done_; }
@@ -44,6 +45,7 @@ class FileCopier {
   std::unique_ptr<Checksum> checksum_;
   Bytes buffer_;
   uint64_t offset_ = 0;
+  uint64_t synced_ = 0;  // of the copy, up to here
   bool done_ = false;
 };
 

@@ -106,15 +106,17 @@ class Restore {
     TALLY_ASSIGN_OR_RETURN(const bool there, fs_.Exists(layout_.root));
     if (!there) TALLY_RETURN_IF_ERROR(fs_.CreateDir(layout_.root));
     TALLY_ASSIGN_OR_RETURN(const bool unfinished, fs_.Exists(layout_.restoring));
-    if (!unfinished) {
+    if (!unfinished) TALLY_RETURN_IF_ERROR(CheckFree());  // before anything is made in it
+    TALLY_ASSIGN_OR_RETURN(lock_, fs_.Lock(layout_.lock));
+    // Again, now that nobody else works here: until the lock was ours, another restore may have
+    // finished, or a database may have been made.
+    TALLY_ASSIGN_OR_RETURN(const bool still_unfinished, fs_.Exists(layout_.restoring));
+    if (!still_unfinished) {
       TALLY_RETURN_IF_ERROR(CheckFree());
-      TALLY_ASSIGN_OR_RETURN(lock_, fs_.Lock(layout_.lock));
       TALLY_ASSIGN_OR_RETURN(auto marker, fs_.Open(layout_.restoring, OpenMode::kCreateNew));
       TALLY_RETURN_IF_ERROR(
           WriteFully(*marker, 0, AsByteSpan("tallystick restore has not finished\n")));
       TALLY_RETURN_IF_ERROR(marker->Sync());
-    } else {
-      TALLY_ASSIGN_OR_RETURN(lock_, fs_.Lock(layout_.lock));
     }
     TALLY_RETURN_IF_ERROR(SyncDirectory(fs_, layout_.root));
     TALLY_RETURN_IF_ERROR(SyncDirectory(fs_, ParentPath(layout_.root)));

@@ -170,8 +170,9 @@ class Db::Impl {
   Task sidecar_task_;
   Task compactor_task_;
   Task scrub_task_;
-  Task backup_task_;  // added with the first backup
-  std::atomic<bool> backup_task_added_ = false;
+  Task backup_task_;  // added with the first backup, never once closing_ is set
+  Mutex backup_task_mutex_;
+  bool backup_task_added_ GUARDED_BY(backup_task_mutex_) = false;
 };
 
 Status Db::Impl::LockDirectory() {
@@ -500,7 +501,9 @@ Status Db::Impl::NoLogToScrub(const ScrubStatus& read) const {
 void Db::Impl::Backup(const std::string& target, const BackupOptions& options, BackupDone done) {
   Status started = backups_->Start(target, options, done);
   if (!started.ok()) return done(std::move(started));
-  if (!backup_task_added_.exchange(true)) {
+  MutexLock lock(backup_task_mutex_);
+  if (closing_) return;  // Close answers it
+  if (!std::exchange(backup_task_added_, true)) {
     backup_task_.Add(env_.executor(), "backup", Executor::Priority::kIdle,
                      [this] { return backups_->Step(); });
   }
@@ -621,7 +624,10 @@ Status Db::Impl::Close() {
   if (!running_) return Status::Ok();
   running_ = false;
   committer_->StopTaking();
-  closing_ = true;
+  {
+    MutexLock lock(backup_task_mutex_);
+    closing_ = true;
+  }
   compactor_->Stop();
   sidecars_->Stop();
   governor_.Release();

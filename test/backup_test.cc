@@ -6,8 +6,11 @@
 #include <errno.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +26,7 @@
 #include "testing/scenario.h"
 #include "testing/sim_env.h"
 #include "testing/sim_fs.h"
+#include "testing/temp_dir.h"
 #include "testing/tried.h"
 
 namespace tallystick {
@@ -432,6 +436,128 @@ TEST_F(BackupTest, TargetsThatAreRefused) {
   ASSERT_TRUE(answer.has_value());
   EXPECT_EQ(answer->status().reason(), "foreign_backup");
   rig_.ExpectWhole();
+}
+
+// What a backup that went astray would change of a database: its identity, its segments, and copies
+// among its log files (those themselves change in the background).
+std::string StateOf(const std::string& data) {
+  const auto identity = ReadWholeFile(Env::Real().fs(), JoinPath(data, "IDENTITY"), 1 << 20);
+  std::string state = identity.ok() ? std::string(AsText(*identity)) : "unreadable";
+  for (const char* folder : {"segments", "wal"}) {
+    for (const auto& entry : std::filesystem::directory_iterator(JoinPath(data, folder))) {
+      const std::string name = entry.path().filename();
+      if (folder[0] == 's' || name.find('-') != std::string::npos) state += "," + name;
+    }
+  }
+  return state;
+}
+
+// A database of the machine's own file system, where symbolic links are.
+class RealBackupTest : public testing::Test {
+ protected:
+  RealBackupTest() {
+    OpenOptions options;
+    options.log = {};
+    auto db = Db::Open(data_, options);
+    EXPECT_TRUE(db.ok()) << db.status().ToString();
+    db_ = std::make_unique<Db>(*std::move(db));
+    Batch batch = db_->NewBatch();
+    batch.Add(EventAsView(SmallEvent(1, 0, 0)).view());
+    EXPECT_TRUE(db_->Ingest(std::move(batch)).ok());
+    EXPECT_TRUE(Env::Real().fs().CreateDir(target_).ok());
+  }
+  std::string Reason() {
+    const auto report = db_->Backup(target_);
+    return std::string(report.status().reason());
+  }
+  void Symlink(const std::string& to, const std::string& name) {
+    ASSERT_EQ(symlink(to.c_str(), JoinPath(target_, name).c_str()), 0);
+  }
+
+  TempDir temp_;
+  const std::string data_ = JoinPath(temp_.path(), "data");
+  const std::string target_ = JoinPath(temp_.path(), "backup");
+  std::unique_ptr<Db> db_;
+};
+
+TEST_F(RealBackupTest, ATargetWithLinksIntoTheDatabaseIsRefused) {
+  const char* const links[][2] = {
+      {"IDENTITY", "LOCK"}, {"segments", "segments"}, {"wal", "wal"}, {"nothing", "wal"}};
+  for (const auto& [to, name] : links) {
+    ASSERT_EQ(Reason(), "ok");
+    const auto path = JoinPath(target_, name);
+    std::filesystem::remove_all(path);
+    Symlink(JoinPath(data_, to), name);
+    const std::string before = StateOf(data_);
+    EXPECT_EQ(Reason(), "target_not_backup") << name << " -> " << to;
+    EXPECT_EQ(StateOf(data_), before) << name << " -> " << to;
+    std::filesystem::remove(path);
+  }
+  // The target itself may be a link, but not into the database, nor to nothing.
+  std::filesystem::remove_all(target_);
+  std::filesystem::create_directory_symlink(data_, target_);
+  EXPECT_EQ(Reason(), "invalid_target");
+  std::filesystem::remove(target_);
+  std::filesystem::create_directory_symlink(JoinPath(data_, "nothing"), target_);
+  EXPECT_EQ(Reason(), "target_not_backup");
+  std::filesystem::remove(target_);
+  std::filesystem::create_directory(JoinPath(temp_.path(), "elsewhere"));
+  std::filesystem::create_directory_symlink(JoinPath(temp_.path(), "elsewhere"), target_);
+  EXPECT_EQ(Reason(), "ok");
+}
+
+TEST_F(RealBackupTest, APipeOrALinkInThePlaceOfAFile) {
+  ASSERT_EQ(Reason(), "ok");
+  const auto content = LoadBackup(Env::Real().fs(), target_);
+  ASSERT_TRUE(content.ok());
+  ASSERT_FALSE(content->files.empty());
+  const std::string name = BackupFilePath(*content, content->files.back());
+  const std::string path = JoinPath(target_, name);
+  const std::string moved = JoinPath(temp_.path(), "moved");
+  std::filesystem::rename(path, moved);
+  Symlink(moved, name);
+  EXPECT_EQ(Reason(), "ok");
+  EXPECT_FALSE(std::filesystem::is_symlink(path)) << "made anew";
+  std::filesystem::remove(path);
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_NE(Reason(), "ok");
+  std::filesystem::remove(path);
+  ASSERT_EQ(Reason(), "ok");
+
+  const std::string backup = JoinPath(target_, "BACKUP");
+  std::filesystem::rename(backup, moved);
+  Symlink(moved, "BACKUP");
+  EXPECT_EQ(Reason(), "target_not_backup");
+  std::filesystem::remove(backup);
+  ASSERT_EQ(mkfifo(backup.c_str(), 0600), 0);
+  EXPECT_EQ(db_->Backup(target_).status().code(), StatusCode::kIoError);
+}
+
+// As after the data directory was put back to an older copy.
+TEST_F(BackupTest, ABackupOfAnotherHistoryIsRefusedAndKept) {
+  rig_.Open();
+  rig_.Ingest(0, 30);
+  ASSERT_TRUE(Backup(rig_.machine).ok());
+  SimFs& fs = rig_.machine.fs();
+  const auto good = LoadBackup(fs, kTarget);
+  ASSERT_TRUE(good.ok());
+  ASSERT_FALSE(good->manifest.segments.empty());
+  ASSERT_EQ(good->files.back().kind, BackupFileKind::kWal);
+  BackupContent later = *good;
+  ++later.lsn.value;
+  BackupContent other_rows = *good;
+  ++other_rows.manifest.segments[0].footer_checksum;
+  BackupContent other_size = *good;
+  other_size.files[0].bytes = ++other_size.manifest.segments[0].bytes;
+  BackupContent other_log = *good;
+  ++other_log.files.back().bytes;
+  for (const BackupContent& other : {later, other_rows, other_size, other_log}) {
+    fs.SetContent(JoinPath(kTarget, "BACKUP"), EncodeBackup(other));
+    EXPECT_EQ(Backup(rig_.machine).status().reason(), "foreign_backup");
+  }
+  fs.SetContent(JoinPath(kTarget, "BACKUP"), EncodeBackup(*good));
+  ExpectRestores(good->lsn);
+  EXPECT_TRUE(Backup(rig_.machine).ok());
 }
 
 TEST_F(BackupTest, ABackupIsNoDatabaseAndNothingIsRestoredOverOne) {

@@ -159,6 +159,7 @@ Result<bool> Backups::TakePosition() {
   content.lsn = end.last_lsn;
   content.created_us = env_.clock().WallMicros();
   for (Wanted& wanted : job_->wanted) wanted.name = BackupFilePath(content, wanted.file);
+  TALLY_RETURN_IF_ERROR(job_->target->CheckHistory(content));
   ListSegments();
   if (content.manifest.wal_files.empty()) ReleaseLog();
   Note([&](Readings& readings) { readings.files = job_->wanted.size(); });
@@ -212,7 +213,7 @@ void Backups::ListSegments() {
 Status Backups::FileStep() {
   const Wanted& wanted = job_->wanted[job_->next];
   if (job_->copier == nullptr) {
-    TALLY_ASSIGN_OR_RETURN(const auto kept, job_->target->Kept(wanted.name));
+    TALLY_ASSIGN_OR_RETURN(const auto kept, job_->target->Kept(wanted.name, wanted.bytes));
     if (kept.has_value()) {
       ++job_->report.kept_files;
       EndFile(*kept);
@@ -286,6 +287,11 @@ Status Backups::WriteBackup() {
   std::ranges::sort(content.files, [](const BackupFile& a, const BackupFile& b) {
     return std::pair(a.kind, a.number) < std::pair(b.kind, b.number);
   });
+  // What earlier files said is in it: an error, never an abort.
+  if (const std::string fault = CheckBackup(content); !fault.empty()) {
+    return Status::Corruption(
+        fmt::format("the backup to {} would contradict itself: {}", job_->request.target, fault));
+  }
   TALLY_RETURN_IF_ERROR(job_->target->Write(content, &job_->in_doubt));
   job_->report.removed_files = job_->target->RemoveOthers(content);
   job_->report.backup = InfoOf(content, job_->target->real_path());

@@ -1,6 +1,7 @@
 // What every FileSystem must do, over the real one and the simulated one: a scenario that passes in
 // memory says something about the machine only if both answer alike.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -282,6 +283,32 @@ TEST(PosixFsTest, ALockEndsWithItsProcess) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   ASSERT_EQ(status, 0);
   EXPECT_TRUE(fs.Lock(path).ok());
+}
+
+TEST(PosixFsTest, ALockIsNeverTakenThroughALink) {
+  TempDir temp;
+  PosixFs fs;
+  const std::string path = JoinPath(temp.path(), "precious");
+  {
+    auto file = fs.Open(path, OpenMode::kCreateNew);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE(WriteFully(**file, 0, AsByteSpan("content")).ok());
+  }
+  const std::string lock = JoinPath(temp.path(), "LOCK");
+  ASSERT_EQ(symlink(path.c_str(), lock.c_str()), 0);
+  EXPECT_EQ(fs.Lock(lock).status().code(), StatusCode::kIoError);
+  EXPECT_EQ(AsText(*ReadWholeFile(fs, path, 100)), "content");
+}
+
+TEST(PosixFsTest, APipeIsRefusedAndNotWaitedFor) {
+  TempDir temp;
+  PosixFs fs;
+  const std::string path = JoinPath(temp.path(), "pipe");
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  const auto file = fs.Open(path, OpenMode::kRead);
+  EXPECT_EQ(file.status().code(), StatusCode::kIoError);
+  EXPECT_NE(file.status().message().find("no regular file"), std::string::npos);
+  EXPECT_EQ(fs.Lock(path).status().code(), StatusCode::kIoError);
 }
 
 TEST(PosixFsTest, AFullDeviceIsNoSpace) {

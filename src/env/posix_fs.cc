@@ -115,6 +115,14 @@ class PosixFile final : public File {
   bool direct_;
 };
 
+// A pipe or a device in the place of a file would hold whoever reads it, or never end.
+Status RequireRegularFile(const Descriptor& fd, const std::string& path) {
+  struct stat info;
+  if (fstat(fd.get(), &info) != 0) return ErrnoStatus("stat", path, errno);
+  if (S_ISREG(info.st_mode)) return Status::Ok();
+  return Status::IoError("open " + path + ": it is no regular file");
+}
+
 class PosixLock final : public FileLock {
  public:
   explicit PosixLock(Descriptor fd) : fd_(std::move(fd)) {}
@@ -130,7 +138,7 @@ Result<std::unique_ptr<File>> PosixFs::Open(const std::string& path, OpenMode mo
   int open_flags = O_CLOEXEC;
   switch (mode) {
     case OpenMode::kRead:
-      open_flags |= O_RDONLY;
+      open_flags |= O_RDONLY | O_NONBLOCK;  // a pipe is refused below, not waited for
       break;
     case OpenMode::kReadWrite:
       open_flags |= O_RDWR;
@@ -150,6 +158,7 @@ Result<std::unique_ptr<File>> PosixFs::Open(const std::string& path, OpenMode mo
     }
     return ErrnoStatus("open", path, error);
   }
+  if (mode == OpenMode::kRead) TALLY_RETURN_IF_ERROR(RequireRegularFile(fd, path));
   return std::make_unique<PosixFile>(path, std::move(fd), flags.direct_dsync);
 }
 
@@ -218,9 +227,11 @@ Result<std::string> PosixFs::RealPath(const std::string& path) {
 }
 
 Result<std::unique_ptr<FileLock>> PosixFs::Lock(const std::string& path) {
-  Descriptor fd(
-      Uninterrupted([&] { return open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640); }));
+  // What is locked is written to, so it must be the file of this name and not one it points to.
+  constexpr int kFlags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+  Descriptor fd(Uninterrupted([&] { return open(path.c_str(), kFlags, 0640); }));
   if (fd.get() < 0) return ErrnoStatus("open", path, errno);
+  TALLY_RETURN_IF_ERROR(RequireRegularFile(fd, path));
   if (Uninterrupted([&] { return flock(fd.get(), LOCK_EX | LOCK_NB); }) != 0) {
     if (errno != EWOULDBLOCK) return ErrnoStatus("lock", path, errno);
     char owner[32] = {};

@@ -28,6 +28,7 @@
 #include "testing/sim_fs.h"
 #include "testing/temp_dir.h"
 #include "testing/tried.h"
+#include "wal/wal_writer.h"
 
 namespace tallystick {
 namespace {
@@ -531,6 +532,33 @@ TEST_F(RealBackupTest, APipeOrALinkInThePlaceOfAFile) {
   std::filesystem::remove(backup);
   ASSERT_EQ(mkfifo(backup.c_str(), 0600), 0);
   EXPECT_EQ(db_->Backup(target_).status().code(), StatusCode::kIoError);
+}
+
+// The source is damaged below the engine's feet: no BACKUP says that all is there.
+TEST_F(BackupTest, DamageInTheSourceFailsTheBackup) {
+  rig_.Open();
+  rig_.Ingest(0, 30);
+  ASSERT_TRUE(Backup(rig_.machine, "other").ok());
+  const auto content = LoadBackup(rig_.machine.fs(), "other");
+  ASSERT_TRUE(content.ok());
+  const BackupFile log = content->files.back();
+  ASSERT_EQ(log.kind, BackupFileKind::kWal);
+  const std::string wal = JoinPath("data/wal", WalFileName(log.number));
+  const std::string rows = JoinPath("data", BackupFilePath(*content, content->files[0]));
+  SimFs& fs = rig_.machine.fs();
+  for (const auto& [path, at] :
+       {std::pair(wal, log.bytes - 4096 + 70), std::pair(rows, content->files[0].bytes - 100)}) {
+    const Bytes good = rig_.Content(path);
+    Bytes bad = good;
+    bad[at] ^= std::byte{1};
+    fs.SetContent(path, bad);
+    const Status status = Backup(rig_.machine, kTarget, {.copy = true}).status();
+    EXPECT_EQ(status.code(), StatusCode::kCorruption) << path << ": " << status.ToString();
+    EXPECT_NE(status.message().find("offset"), std::string::npos) << status.ToString();
+    EXPECT_FALSE(*fs.Exists(JoinPath(kTarget, "BACKUP")));
+    fs.SetContent(path, good);
+  }
+  ASSERT_TRUE(Backup(rig_.machine).ok());
 }
 
 // As after the data directory was put back to an older copy.

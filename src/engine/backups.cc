@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/mutant.h"
 #include "base/result.h"
+#include "segment/segment_format.h"
 #include "wal/wal_writer.h"
 
 namespace tallystick {
@@ -211,11 +212,13 @@ void Backups::ListSegments() {
 }
 
 Status Backups::FileStep() {
+  if (job_->log_check != nullptr) return LogCheckStep();
   const Wanted& wanted = job_->wanted[job_->next];
   if (job_->copier == nullptr) {
     TALLY_ASSIGN_OR_RETURN(const auto kept, job_->target->Kept(wanted.name, wanted.bytes));
     if (kept.has_value()) {
       ++job_->report.kept_files;
+      job_->log_next.reset();  // it was checked when it was copied
       EndFile(*kept);
       return Status::Ok();
     }
@@ -240,8 +243,77 @@ Status Backups::FileStep() {
   ++(job_->linked ? job_->report.linked_files : job_->report.copied_files);
   job_->report.copied_bytes += job_->linked ? 0 : file.bytes;
   job_->copier.reset();
-  EndFile(file);
+  return StartCheck(file);
+}
+
+// What was copied must be what the position lists, before BACKUP says that it is: a bad sector or a
+// lost write in the source is not to be found at the restore.
+Status Backups::StartCheck(const BackupFile& file) {
+  const std::string path = job_->target->In(job_->wanted[job_->next].name);
+  if (file.kind == BackupFileKind::kRows) TALLY_RETURN_IF_ERROR(CheckSegment(file, path));
+  if (file.kind != BackupFileKind::kWal) {
+    EndFile(file);
+    return Status::Ok();
+  }
+  TALLY_ASSIGN_OR_RETURN(
+      job_->log_check, WalFileChecker::OpenPath(env_.fs(), path, identity_.database_id, file.number,
+                                                /*direct_io=*/false));
+  TALLY_RETURN_IF_ERROR(job_->log_check->StartAtFirst());
+  job_->log_file = file;
+  const Manifest& manifest = job_->content.manifest;
+  const WalPosition& first = job_->log_check->position();
+  const bool is_first = job_->next == 0;
+  const bool follows =
+      is_first ? first.next_lsn.value <= manifest.flushed_lsn.value + 1
+               : first.next_frame.value == manifest.wal_files[job_->next - 1].end->value + 1 &&
+                     first.next_lsn == job_->log_next.value_or(first.next_lsn);
+  if (follows) return Status::Ok();
+  return Status::Corruption(fmt::format(
+      "{} at offset {}: frame {} with LSN {} does not follow on what the backup has before it",
+      path, kWalHeaderBytes, first.next_frame.value, first.next_lsn.value));
+}
+
+Status Backups::LogCheckStep() {
+  const auto& files = job_->content.manifest.wal_files;
+  const FrameNumber last = *files[job_->next].end;
+  WalFileChecker& check = *job_->log_check;
+  TALLY_ASSIGN_OR_RETURN(const bool more, check.Step({last.value + 1}, FileCopier::kStepBytes));
+  if (more) return Status::Ok();
+  const Lsn next = check.position().next_lsn;
+  const bool ends = job_->next + 1 < files.size() || next.value == job_->content.lsn.value + 1;
+  if (check.offset() != job_->log_file.bytes || !ends) {
+    return Status::Corruption(
+        fmt::format("{} at offset {}: the log ends at frame {} and LSN {}, and is to end at offset "
+                    "{} and LSN {}",
+                    job_->target->In(job_->wanted[job_->next].name), check.offset(), last.value,
+                    next.value - 1, job_->log_file.bytes, job_->content.lsn.value));
+  }
+  job_->log_next = next;
+  job_->log_check.reset();
+  EndFile(job_->log_file);
   return Status::Ok();
+}
+
+// Its size and its footer are those of the manifest.
+Status Backups::CheckSegment(const BackupFile& file, const std::string& path) {
+  const auto& segments = job_->content.manifest.segments;
+  const auto listed = std::ranges::find(segments, file.number, &ListedSegment::number);
+  TALLY_ASSIGN_OR_RETURN(const auto opened, env_.fs().Open(path, OpenMode::kRead));
+  TALLY_ASSIGN_OR_RETURN(const uint64_t bytes, opened->Size());
+  Bytes tail(kSegmentTailBytes);
+  if (bytes != listed->bytes || bytes < tail.size()) {
+    return Status::Corruption(
+        fmt::format("{}: it has {} bytes, not {}", path, bytes, listed->bytes));
+  }
+  TALLY_RETURN_IF_ERROR(ReadFully(*opened, bytes - tail.size(), tail));
+  const auto footer = DecodeSegmentTail(tail, bytes);
+  if (!footer.ok()) {
+    return footer.status().WithContext(fmt::format("{} at offset {}", path, bytes - tail.size()));
+  }
+  if (footer->info.footer_checksum == listed->footer_checksum) return Status::Ok();
+  return Status::Corruption(
+      fmt::format("{} at offset {}: the footer is not that of the segment that is listed", path,
+                  bytes - tail.size()));
 }
 
 Status Backups::StartFile(const Wanted& wanted) {
@@ -301,6 +373,7 @@ Status Backups::WriteBackup() {
 void Backups::Finish(const Status& status) {
   const std::unique_ptr<Job> job = std::move(job_);
   job->copier.reset();
+  job->log_check.reset();
   if (job->holds_log) keeper_.Release();
   if (!status.ok() && !job->in_doubt) {
     for (const std::string& name : job->made) {

@@ -32,6 +32,7 @@
 #include "engine/version_store.h"
 #include "env/io_governor.h"
 #include "tallystick/backup.h"
+#include "wal/wal_check.h"
 
 namespace tallystick {
 
@@ -96,8 +97,11 @@ class Backups {
     std::vector<Wanted> wanted;
     size_t next = 0;  // in wanted
     std::unique_ptr<FileCopier> copier;
-    bool linked = false;         // the file that is being read
-    bool links_refused = false;  // by the file system: not tried again
+    std::unique_ptr<WalFileChecker> log_check;  // of the log file that was copied
+    BackupFile log_file;                        // that one
+    std::optional<Lsn> log_next;                // behind the log file before, if that was checked
+    bool linked = false;                        // the file that is being read
+    bool links_refused = false;                 // by the file system: not tried again
     std::vector<std::string> made;
     bool in_doubt = false;  // whether BACKUP was replaced
     BackupReport report;
@@ -111,6 +115,9 @@ class Backups {
   void ListSegments();
   Status FileStep();
   Status StartFile(const Wanted& wanted);
+  Status StartCheck(const BackupFile& file);
+  Status LogCheckStep();
+  Status CheckSegment(const BackupFile& file, const std::string& path);
   void EndFile(const BackupFile& file);
   void ReleaseLog();
   Status WriteBackup();

@@ -28,7 +28,14 @@ Result<OpenedWal> OpenAndReadHeader(FileSystem& fs, const std::string& path, boo
 Result<std::unique_ptr<WalFileChecker>> WalFileChecker::Open(FileSystem& fs, const std::string& dir,
                                                              const DatabaseId& database_id,
                                                              FileNumber number, bool direct_io) {
-  const std::string path = JoinPath(dir, WalFileName(number));
+  return OpenPath(fs, JoinPath(dir, WalFileName(number)), database_id, number, direct_io);
+}
+
+Result<std::unique_ptr<WalFileChecker>> WalFileChecker::OpenPath(FileSystem& fs,
+                                                                 const std::string& path,
+                                                                 const DatabaseId& database_id,
+                                                                 FileNumber number,
+                                                                 bool direct_io) {
   auto opened = OpenAndReadHeader(fs, path, direct_io);
   // Some file systems refuse direct I/O at open, others at the first read.
   if (!opened.ok() && direct_io) opened = OpenAndReadHeader(fs, path, false);
@@ -49,6 +56,15 @@ Result<std::unique_ptr<WalFileChecker>> WalFileChecker::Open(FileSystem& fs, con
 Status WalFileChecker::Fault(std::string_view what) const {
   return Status::Corruption(fmt::format("{} at offset {}: frame {} {}", file_->path(), offset_,
                                         position_.next_frame.value, what));
+}
+
+Status WalFileChecker::StartAtFirst() {
+  TALLY_ASSIGN_OR_RETURN(const ByteSpan bytes, Read(kBlockBytes));
+  if (bytes.size() < kBlockBytes) return Fault("is not there");
+  // As SealFrame lays it out. What is not right here does not verify as a frame either.
+  position_.next_frame = {LoadFixed<uint64_t>(bytes.data() + 16)};
+  position_.next_lsn = {LoadFixed<uint64_t>(bytes.data() + 24)};
+  return Status::Ok();
 }
 
 // So many bytes from offset_ on, or as many as there are, in whole blocks.

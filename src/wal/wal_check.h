@@ -26,11 +26,19 @@ class WalFileChecker {
                                                       const DatabaseId& database_id,
                                                       FileNumber number, bool direct_io);
 
+  // The same of a copy that has another name.
+  static Result<std::unique_ptr<WalFileChecker>> OpenPath(FileSystem& fs, const std::string& path,
+                                                          const DatabaseId& database_id,
+                                                          FileNumber number, bool direct_io);
+
   // Verifies frames, some `bytes_max` of them or one, from `next` on up to the one before `end`.
   // The file's first frame is `next` at the first call. False: all are there.
   Result<bool> Step(FrameNumber end, uint64_t bytes_max);
   void StartAt(FrameNumber next) { position_.next_frame = next; }
+  // Begins with whatever frame stands first: position() says which, for the caller to judge.
+  Status StartAtFirst();
   uint64_t offset() const { return offset_; }  // of what is verified
+  const WalPosition& position() const { return position_; }
 
  private:
   WalFileChecker(std::unique_ptr<File> file, uint64_t file_bytes, uint64_t salt)

@@ -155,6 +155,27 @@ TEST(FlushFaultsTest, KeyTablesHaveALimit) {
   }
 }
 
+// Who is refused because memtables wait is told the reason of now: a disk that has become full.
+TEST(FlushFaultsTest, TheReasonOfARefusalIsTheOneOfNow) {
+  OpenOptions options = SmallOptions(true);
+  options.memtables_max = 1;
+  Rig rig(options);
+  rig.Open();
+  rig.faults->Set(Fault{FaultOp::kCreate, 0, true, EIO, false, ".seg"});
+  Status refused;
+  for (int id = 0; id < 60 && refused.ok(); ++id) {
+    refused = rig.machine.Ingest({SmallEvent(id, 0, 1)}).status();
+    rig.machine.RunUntilIdle();
+  }
+  EXPECT_EQ(refused.reason(), "memory_full");
+  rig.faults->Set(Fault{FaultOp::kCreate, 0, true, ENOSPC, false, ".seg"});
+  rig.Pass(60);
+  EXPECT_EQ(rig.machine.db().Ready().reason(), "no_space");
+  rig.faults->Set(std::nullopt);
+  rig.Pass(60);
+  EXPECT_TRUE(rig.machine.db().Ready().ok());
+}
+
 // A large segment's sidecar is rebuilt part by part: the file is the same, and of a rebuild that
 // was given up nothing is left.
 TEST(SidecarRebuildTest, InPartsItIsTheSameFile) {

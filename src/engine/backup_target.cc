@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 #include <unordered_map>
 #include <utility>
@@ -70,10 +71,19 @@ Status CheckUnfinished(FileSystem& fs, const Layout& at) {
   TALLY_ASSIGN_OR_RETURN(const bool manifest, fs.Exists(at.manifest_dir));
   TALLY_ASSIGN_OR_RETURN(const bool lock, fs.Exists(at.lock));
   TALLY_ASSIGN_OR_RETURN(const auto names, fs.List(at.root));
-  if (!identity && !manifest && (lock || names.empty())) return Status::Ok();
-  return Status::FailedPrecondition("target_not_backup",
-                                    fmt::format("{} is there, and is {}", at.root,
-                                                identity || manifest ? "a database" : "no backup"));
+  // A log file's copy has its last frame in its name; a log file has not.
+  TALLY_ASSIGN_OR_RETURN(const bool has_log, fs.Exists(at.wal_dir));
+  bool log_of_a_database = false;
+  if (has_log) {
+    TALLY_ASSIGN_OR_RETURN(const auto logs, fs.List(at.wal_dir));
+    log_of_a_database = std::ranges::any_of(
+        logs, [](const std::string& name) { return ParseNumberName(name).has_value(); });
+  }
+  const bool unfinished = !identity && !manifest && !log_of_a_database;
+  if (unfinished && (lock || names.empty())) return Status::Ok();
+  return Status::FailedPrecondition(
+      "target_not_backup",
+      fmt::format("{} is there, and is {}", at.root, unfinished ? "no backup" : "a database"));
 }
 
 }  // namespace

@@ -167,9 +167,10 @@ void Committer::SettleTime(int64_t at_us, std::function<void(Status)> done) {
 // --- the step ---
 
 StepResult Committer::Step() {
-  if (stuck_ && keeper_.SpareStatus().ok()) {
-    stuck_ = false;
-    SetRefusal(Status::Ok());
+  if (stuck_) {
+    const Status spare = keeper_.SpareStatus();
+    stuck_ = !spare.ok();
+    SetRefusal(spare);  // ok, or what is the matter by now
   }
   SettleTimes();
   if (poisoned()) {

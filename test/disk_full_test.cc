@@ -286,6 +286,24 @@ TEST_P(DiskFullTest, AtEveryCall) {
   EXPECT_GT(filled, 10u / stride);
 }
 
+// The memtables are full before the first flush meets the full disk: refused for want of memory
+// first, and then with the reason, as soon as there is one.
+TEST(MemoryFullTest, SaysThatThereIsNoSpace) {
+  for (uint64_t seed = 1; seed <= 30; ++seed) {
+    OpenOptions options = SmallOptions(true);
+    options.memtables_max = 1;
+    Machine machine(seed, options);
+    ASSERT_TRUE(machine.Open().ok());
+    machine.RunUntilIdle();
+    machine.fs().SetCapacity(machine.fs().UsedBytes());
+    for (int id = 0; id < 60; ++id) {
+      IgnoreError(machine.Ingest({SmallEvent(id, 0, 1)}).status(), "refused in the end");
+    }
+    machine.RunUntilIdle();
+    EXPECT_EQ(machine.db().Ready().reason(), "no_space") << "seed " << seed;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Work, DiskFullTest, testing::ValuesIn(AllWork()),
                          [](const auto& info) { return info.param.name; });
 

@@ -280,16 +280,18 @@ void Db::Impl::NoteSidecars(const RecoveryPlan& plan) {
 
 // What a pass cannot find any more: a file that was not taken into use is rebuilt.
 void Db::Impl::NoteForScrub(const OpenedSegments& segments) {
-  MutexLock lock(met_mutex_);
+  std::vector<ScrubFinding> met;
   const auto note = [&](const std::string& name, const Status& status) {
     if (status.ok()) return;
-    met_by_open_.push_back(FindingOf(JoinPath(layout_.segment_dir, name), status));
+    met.push_back(FindingOf(JoinPath(layout_.segment_dir, name), status));
   };
   for (size_t i = 0; i < segments.list.size(); ++i) {
     const FileNumber number = segments.list[i]->listed().number;
     note(SidecarFileName(number), segments.sidecar_status[i]);
     note(RollupFileName(number), segments.rollup_status[i]);
   }
+  MutexLock lock(met_mutex_);
+  met_by_open_ = std::move(met);
 }
 
 void Db::Impl::MakeComponents(RecoveryPlan plan, ReplayResult replay) {

@@ -26,6 +26,7 @@ class TraceTest : public testing::Test {
   void Open(bool direct = true) {
     OpenOptions options = SmallOptions(direct);
     options.compaction_fan_in = fan_in_;
+    options.scrub_bytes_per_second = 0;  // it only reads
     env_ = std::make_unique<SimEnv>(*trace_, clock_, 7);
     options.env = env_.get();
     auto db = Db::Open("db", options);

@@ -397,6 +397,7 @@ void Db::Impl::Start() {
                     [this] { return sidecars_->Step(); });
   compactor_task_.Add(executor, "compactor", Priority::kIdle,
                       [this] { return compactor_->Step(); });
+  if (options_.scrub_bytes_per_second == 0) return;  // off
   scrub_task_.Add(executor, "scrubber", Priority::kIdle, [this] { return scrubber_->Step(); });
 }
 

@@ -14,7 +14,6 @@ constexpr size_t kFindingsKept = 16;
 }  // namespace
 
 StepResult Scrubber::Step() {
-  if (options_.scrub_bytes_per_second == 0) return StepResult::Wait();
   const int64_t now_us = clock_.MonotonicMicros();
   if (pass_ == nullptr) {
     if (!TakeDue(now_us)) return StepResult::WaitUntil(next_pass_us_);

@@ -22,7 +22,7 @@ class Scrubber {
   explicit Scrubber(const ScrubSources& sources)
       : sources_(sources), options_(sources.options), clock_(sources.env.clock()) {}
 
-  StepResult Step();
+  StepResult Step();  // REQUIRES: scrub_bytes_per_second > 0
   void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
 
   // Another pass begins at once, or as soon as the one that runs has ended.

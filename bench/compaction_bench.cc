@@ -1,6 +1,6 @@
 // What merging costs, and what it leaves behind.
 //
-//   compaction_bench [--smoke] [--events N] [--paced-seconds S] [--dir DIR] [--keep]
+//   compaction_bench [--smoke] [--events N] [--paced-seconds S] [--one-merge] [--dir DIR] [--keep]
 //
 //   one merge     eight segments of a memtable each into one: rows a second of one core, memory
 //   all along     N events with merging going on: bytes written for a byte that is left, stalls
@@ -37,6 +37,7 @@ struct Settings {
   double paced_seconds = 20;
   double paced_rate = 200'000;  // events a second
   std::string dir = "build/bench-data";
+  bool one_merge = false;  // the first of them only
   bool keep = false;
 };
 
@@ -240,12 +241,14 @@ int Main(int argc, char** argv) {
       settings.paced_seconds = std::strtod(value().c_str(), nullptr);
     } else if (option == "--dir") {
       settings.dir = value();
+    } else if (option == "--one-merge") {
+      settings.one_merge = true;
     } else if (option == "--keep") {
       settings.keep = true;
     } else {
       fmt::print(stderr,
-                 "usage: compaction_bench [--smoke] [--events N] [--paced-seconds S] [--dir DIR] "
-                 "[--keep]\n");
+                 "usage: compaction_bench [--smoke] [--events N] [--paced-seconds S] "
+                 "[--one-merge] [--dir DIR] [--keep]\n");
       return 2;
     }
   }
@@ -254,7 +257,7 @@ int Main(int argc, char** argv) {
   const double steal = StealSeconds();
   Report report;
   OneMerge(settings, path, report);
-  if (std::getenv("ONLY_ONE") != nullptr) return 0;
+  if (settings.one_merge) return 0;
   AllAlong(settings, path, report);
   Commits(settings, path, report);
   report.Add("steal during the run", StealSeconds() - steal, "s");

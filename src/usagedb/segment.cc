@@ -85,10 +85,12 @@ bool IsUtf8Text(std::string_view text) {
 struct FreeStream {
   void operator()(ZSTD_DStream* stream) const { ZSTD_freeDStream(stream); }
 };
+using Stream = std::unique_ptr<ZSTD_DStream, FreeStream>;
 
-// The frame does not say how much it holds, so it is unpacked piece by piece.
-Status UnpackZstd(ByteSpan packed, uint64_t bytes_max, Bytes* out) {
-  const std::unique_ptr<ZSTD_DStream, FreeStream> stream(ZSTD_createDStream());
+// The frame does not say how much it holds, so it is unpacked piece by piece. `stream` is kept from
+// one column to the next: it has megabytes of its own.
+Status UnpackZstd(ZSTD_DStream* stream, ByteSpan packed, uint64_t bytes_max, Bytes* out) {
+  ZSTD_initDStream(stream);
   ZSTD_inBuffer in{packed.data(), packed.size(), 0};
   size_t filled = 0;
   size_t left = 1;  // of the frame; 0 at its end
@@ -97,7 +99,7 @@ Status UnpackZstd(ByteSpan packed, uint64_t bytes_max, Bytes* out) {
     if (filled == out->size())
       out->resize(std::min<uint64_t>(uint64_t{out->size()} * 2, bytes_max + 1));
     ZSTD_outBuffer piece{out->data() + filled, out->size() - filled, 0};
-    left = ZSTD_decompressStream(stream.get(), &piece, &in);
+    left = ZSTD_decompressStream(stream, &piece, &in);
     if (ZSTD_isError(left)) {
       return Status::Corruption(fmt::format("does not unpack: {}", ZSTD_getErrorName(left)));
     }
@@ -429,7 +431,8 @@ uint32_t RowsInHeader(ByteSpan header) {
 
 namespace {
 
-Status Unpack(uint8_t codec, ByteSpan packed, uint64_t bytes_max, Bytes* out) {
+Status Unpack(uint8_t codec, ZSTD_DStream* stream, ByteSpan packed, uint64_t bytes_max,
+              Bytes* out) {
   switch (codec) {
     case kCodecNone:
       if (packed.size() > bytes_max) {
@@ -438,7 +441,7 @@ Status Unpack(uint8_t codec, ByteSpan packed, uint64_t bytes_max, Bytes* out) {
       out->assign(packed.begin(), packed.end());
       return Status::Ok();
     case kCodecZstd:
-      return UnpackZstd(packed, bytes_max, out);
+      return UnpackZstd(stream, packed, bytes_max, out);
     case kCodecLz4:
       return Status::Corruption("codec 2 (lz4) is not supported: usageDb never writes it");
     default:
@@ -462,7 +465,7 @@ class ColumnReader {
       return Status::Corruption(fmt::format("at offset {}: a column is cut", begin));
     }
     Status status = Know(out->name);
-    if (status.ok()) status = Unpack(codec, packed, left_, &out->data);
+    if (status.ok()) status = Unpack(codec, stream_.get(), packed, left_, &out->data);
     if (!status.ok()) {
       return status.WithContext(fmt::format("at offset {}: column {}", begin, out->name));
     }
@@ -482,6 +485,7 @@ class ColumnReader {
   }
 
   Decoder decoder_;
+  const Stream stream_{ZSTD_createDStream()};
   size_t begin_;
   uint64_t left_;  // that the columns to come may unpack to
   std::array<bool, kColumns> seen_{};

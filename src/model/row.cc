@@ -176,20 +176,23 @@ void EncodeCanonical(const EventView& event, Bytes& out) {
   TALLY_CHECK(at == out.data() + out.size());
 }
 
+EventView WithoutDimensions(const RowView& row) {
+  return {.event_id = row.event_id,
+          .account_id = row.account_id,
+          .product_id = row.product_id,
+          .meter_id = row.meter_id,
+          .subscription_id = row.subscription_id,
+          .model_id = row.model_id,
+          .unit = row.unit,
+          .source = row.source,
+          .kind = row.kind,
+          .correction_ref = row.correction_ref,
+          .timestamp_ms = row.timestamp_ms,
+          .quantity = row.quantity};
+}
+
 void EncodeRow(const RowView& row, Bytes& out) {
-  EncodeCanonical({.event_id = row.event_id,
-                   .account_id = row.account_id,
-                   .product_id = row.product_id,
-                   .meter_id = row.meter_id,
-                   .subscription_id = row.subscription_id,
-                   .model_id = row.model_id,
-                   .unit = row.unit,
-                   .source = row.source,
-                   .kind = row.kind,
-                   .correction_ref = row.correction_ref,
-                   .timestamp_ms = row.timestamp_ms,
-                   .quantity = row.quantity},
-                  out);
+  EncodeCanonical(WithoutDimensions(row), out);
   if (row.dimension_count == 0) return;
   out.pop_back();  // the count of no dimensions
   std::byte count[kVarint64BytesMax];

@@ -69,6 +69,9 @@ struct RecordView {
 // dimensions in any order.
 void EncodeCanonical(const EventView& event, Bytes& out);
 
+// The row as an event, but for its dimensions, which have another form. Borrows from the row.
+EventView WithoutDimensions(const RowView& row);
+
 // The canonical bytes of a row, for hashing what was read from a segment. REQUIRES: a row as
 // DecodeCanonical gave it (dimensions sorted, quantity normalised).
 void EncodeRow(const RowView& row, Bytes& out);

@@ -125,19 +125,9 @@ EventView ViewOf(const RowView& row, std::vector<Dimension>* dimensions) {
     dimensions->push_back({key, decoder.Text()});
   }
   TALLY_CHECK(decoder.ok());
-  return {.event_id = row.event_id,
-          .account_id = row.account_id,
-          .product_id = row.product_id,
-          .meter_id = row.meter_id,
-          .subscription_id = row.subscription_id,
-          .model_id = row.model_id,
-          .unit = row.unit,
-          .source = row.source,
-          .kind = row.kind,
-          .correction_ref = row.correction_ref,
-          .timestamp_ms = row.timestamp_ms,
-          .quantity = row.quantity,
-          .dimensions = *dimensions};
+  EventView event = WithoutDimensions(row);
+  event.dimensions = *dimensions;
+  return event;
 }
 
 }  // namespace tallystick::usagedb

@@ -16,8 +16,8 @@
 #include "bench/bench_util.h"
 #include "env/env.h"
 #include "tallystick/usagedb.h"
+#include "usagedb/describe.h"
 #include "usagedb/directory.h"
-#include "usagedb/event_hash.h"
 #include "usagedb/manifest.h"
 #include "usagedb/segment.h"
 #include "usagedb/udbidx01.h"
@@ -48,26 +48,16 @@ usagedb::SegmentMeta WriteSegment(const std::string& root, uint64_t first, uint6
     rows.push_back({sources[i - first].View(i), 1'782'000'000'000});
   }
   std::ranges::stable_sort(rows, usagedb::InSegmentOrder);
-  usagedb::SegmentMeta meta;
+  usagedb::SegmentMeta meta = usagedb::MetaOf(rows);
   meta.segment_id = fmt::format("raw_{:032x}", first);
-  meta.row_count = rows.size();
-  meta.min_timestamp_ms = INT64_MAX;
-  meta.max_timestamp_ms = INT64_MIN;
-  std::vector<udbidx01::DedupeEntry> entries;
-  Bytes scratch;
-  for (const usagedb::Row& row : rows) {
-    meta.min_timestamp_ms = std::min(meta.min_timestamp_ms, row.event.timestamp_ms);
-    meta.max_timestamp_ms = std::max(meta.max_timestamp_ms, row.event.timestamp_ms);
-    entries.push_back({usagedb::HashOfId(row.event.event_id),
-                       usagedb::HashOfPayload(row.event, &scratch), row.ingested_at_ms});
-  }
   const auto segment = usagedb::EncodeSegment(rows);
   TALLY_CHECK(segment.ok());
   meta.checksum = segment->checksum;
   const std::string path = usagedb::SegmentPath(root, meta);
   Write(path, segment->file);
   TALLY_CHECK(
-      udbidx01::WriteDedupeIndex(Env::Real().fs(), udbidx01::IndexPath(path), entries).ok());
+      udbidx01::WriteDedupeIndex(Env::Real().fs(), udbidx01::IndexPath(path), usagedb::KeysOf(rows))
+          .ok());
   return meta;
 }
 

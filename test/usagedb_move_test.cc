@@ -16,6 +16,7 @@
 #include "tallystick/usagedb.h"
 #include "testing/fault_fs.h"
 #include "testing/sim_fs.h"
+#include "usagedb/describe.h"
 #include "usagedb/directory.h"
 #include "usagedb/event_hash.h"
 #include "usagedb/manifest.h"
@@ -93,25 +94,15 @@ class MadeSource {
   }
 
   void AddSegment(const std::vector<usagedb::Row>& rows) {
-    usagedb::SegmentMeta meta;
+    usagedb::SegmentMeta meta = usagedb::MetaOf(rows);
     meta.segment_id = "raw_" + std::to_string(manifest_.raw_segments.size());
-    meta.row_count = rows.size();
-    meta.min_timestamp_ms = INT64_MAX;
-    meta.max_timestamp_ms = INT64_MIN;
-    std::vector<udbidx01::DedupeEntry> entries;
-    Bytes scratch;
-    for (const usagedb::Row& row : rows) {
-      meta.min_timestamp_ms = std::min(meta.min_timestamp_ms, row.event.timestamp_ms);
-      meta.max_timestamp_ms = std::max(meta.max_timestamp_ms, row.event.timestamp_ms);
-      entries.push_back({usagedb::HashOfId(row.event.event_id),
-                         usagedb::HashOfPayload(row.event, &scratch), row.ingested_at_ms});
-    }
     const auto segment = usagedb::EncodeSegment(rows);
     ASSERT_TRUE(segment.ok());
     meta.checksum = segment->checksum;
     const std::string path = usagedb::SegmentPath(root_, meta);
     Put(fs_, path, segment->file);
-    ASSERT_TRUE(udbidx01::WriteDedupeIndex(fs_, udbidx01::IndexPath(path), entries).ok());
+    ASSERT_TRUE(
+        udbidx01::WriteDedupeIndex(fs_, udbidx01::IndexPath(path), usagedb::KeysOf(rows)).ok());
     manifest_.raw_segments.push_back(meta);
   }
   void AddLog(uint64_t id, const std::vector<usagedb::Row>& rows, const std::string& tail = "") {

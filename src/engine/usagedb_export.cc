@@ -9,12 +9,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "base/result.h"
 #include "tallystick/db.h"
+#include "usagedb/describe.h"
 #include "usagedb/directory.h"
-#include "usagedb/event_hash.h"
 #include "usagedb/manifest.h"
 #include "usagedb/segment.h"
 #include "usagedb/udbidx01.h"
@@ -30,7 +29,11 @@ size_t BytesOf(const Event& event) {
   size_t bytes = sizeof event + event.event_id.size() + event.account_id.size() +
                  event.product_id.size() + event.meter_id.size() + event.unit.size() +
                  event.source.size();
-  if (event.correction_ref.has_value()) bytes += event.correction_ref->reason.size();
+  if (event.subscription_id.has_value()) bytes += event.subscription_id->size();
+  if (event.model_id.has_value()) bytes += event.model_id->size();
+  if (event.correction_ref.has_value()) {
+    bytes += event.correction_ref->original_event_id.size() + event.correction_ref->reason.size();
+  }
   for (const auto& [key, value] : event.dimensions) {
     bytes += sizeof key + sizeof value + key.size() + value.size();
   }
@@ -84,41 +87,6 @@ class RowsOfEvents {
   std::vector<usagedb::Row> rows_;
 };
 
-// usageDb's sum stops at the ends of 128 bits.
-int128 SaturatingSum(int128 a, int128 b) {
-  int128 sum = 0;
-  if (!__builtin_add_overflow(a, b, &sum)) return sum;
-  const auto largest = static_cast<int128>(~uint128{0} >> 1);
-  return b > 0 ? largest : -largest - 1;
-}
-
-usagedb::SegmentMeta MetaOf(std::span<const usagedb::Row> rows) {
-  usagedb::SegmentMeta meta;
-  meta.row_count = rows.size();
-  meta.min_timestamp_ms = INT64_MAX;
-  meta.max_timestamp_ms = INT64_MIN;
-  meta.min_account_id = rows.front().event.account_id;
-  meta.max_account_id = rows.back().event.account_id;
-  std::set<std::string> products;
-  std::set<std::string> meters;
-  std::set<std::string> models;
-  int128 sum = 0;
-  for (const usagedb::Row& row : rows) {
-    const EventView& event = row.event;
-    meta.min_timestamp_ms = std::min(meta.min_timestamp_ms, event.timestamp_ms);
-    meta.max_timestamp_ms = std::max(meta.max_timestamp_ms, event.timestamp_ms);
-    products.emplace(event.product_id);
-    meters.emplace(event.meter_id);
-    if (event.model_id.has_value()) models.emplace(*event.model_id);
-    sum = SaturatingSum(sum, event.quantity.mantissa);
-  }
-  meta.product_ids.assign(products.begin(), products.end());
-  meta.meter_ids.assign(meters.begin(), meters.end());
-  meta.model_ids.assign(models.begin(), models.end());
-  meta.quantity_sum = sum;
-  return meta;
-}
-
 class Exporter {
  public:
   Exporter(const Db& db, Env& env, const std::string& target, const UsageDbExportOptions& options)
@@ -151,13 +119,6 @@ class Exporter {
     }
     manifest_.bucket_count = options_.bucket_count;
     return Status::Ok();
-  }
-
-  // Folders stay behind when an export fails.
-  Result<bool> IsEmptyFolder(const std::string& name) {
-    if (name != "wal" && name != "manifest") return false;
-    TALLY_ASSIGN_OR_RETURN(const auto names, fs_.List(JoinPath(target_, name)));
-    return names.empty();
   }
 
   // Folders without files stay behind when an export fails.
@@ -231,7 +192,7 @@ class Exporter {
     Bucket& bucket = buckets_[number];
     if (bucket.events.empty()) return Status::Ok();
     const RowsOfEvents rows(bucket.events);
-    usagedb::SegmentMeta meta = MetaOf(rows.rows());
+    usagedb::SegmentMeta meta = usagedb::MetaOf(rows.rows());
     meta.segment_id = fmt::format("raw_{}", NewUuid());
     meta.bucket = number;
     TALLY_ASSIGN_OR_RETURN(const usagedb::EncodedSegment segment,
@@ -250,15 +211,8 @@ class Exporter {
   }
 
   Status WriteSidecar(const std::string& segment_path, std::span<const usagedb::Row> rows) {
-    std::vector<udbidx01::DedupeEntry> entries;
-    entries.reserve(rows.size());
-    Bytes scratch;
-    for (const usagedb::Row& row : rows) {
-      entries.push_back({usagedb::HashOfId(row.event.event_id),
-                         usagedb::HashOfPayload(row.event, &scratch), row.ingested_at_ms});
-    }
     const std::string path = udbidx01::IndexPath(segment_path);
-    TALLY_RETURN_IF_ERROR(udbidx01::WriteDedupeIndex(fs_, path, entries));
+    TALLY_RETURN_IF_ERROR(udbidx01::WriteDedupeIndex(fs_, path, usagedb::KeysOf(rows)));
     written_.push_back(path);
     return Status::Ok();
   }

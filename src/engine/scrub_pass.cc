@@ -397,16 +397,12 @@ void ScrubPass::CompareRollup(const LiveSegment& segment) {
   const auto reader = RollupReader::Open(sources_.env.fs(), path, segment.rows().info(), cache_);
   if (reader.status().code() == StatusCode::kNotFound) return;  // that was told
   if (!reader.ok()) return BadRollup(segment, installed.get(), reader.status());
-  auto check = RollupCheck::Open(**reader);
-  if (!check.ok()) return BadRollup(segment, installed.get(), check.status());
-  Status status =
-      BuildRollup(*rows_->reader, (*reader)->footer().rows_per_line_min, sources_.stopped, *check);
+  const RollupComparison found = CompareWithRows(**reader, *rows_->reader, sources_.stopped);
   // What was read at once is paid for now: the caller pauses by these bytes.
   bytes_ += installed->bytes() + kReadingsOfBuild * segment.listed().bytes;
   if (sources_.stopped()) return;
-  if (!status.ok() && check->status().ok()) return BadRows(segment, status);
-  if (status.ok()) status = check->Finish();
-  if (!status.ok()) BadRollup(segment, installed.get(), status);
+  if (!found.rows.ok()) return BadRows(segment, found.rows);
+  if (!found.rollup.ok()) BadRollup(segment, installed.get(), found.rollup);
   ++files_;
 }
 

@@ -53,4 +53,19 @@ Status RollupCheck::Finish() {
   return Keep(entry_ == reader_->footer().entries ? Status::Ok() : OtherAccounts());
 }
 
+RollupComparison CompareWithRows(const RollupReader& rollup, const SegmentReader& rows,
+                                 const std::function<bool()>& stopped) {
+  RollupComparison comparison;
+  auto check = RollupCheck::Open(rollup);
+  if (!check.ok()) {
+    comparison.rollup = check.status();
+    return comparison;
+  }
+  const Status built = BuildRollup(rows, rollup.footer().rows_per_line_min, stopped, *check);
+  comparison.lines = check->lines();
+  comparison.rollup = built.ok() ? check->Finish() : check->status();
+  if (!built.ok() && check->status().ok()) comparison.rows = built;
+  return comparison;
+}
+
 }  // namespace tallystick

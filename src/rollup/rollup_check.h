@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <utility>
 
 #include "rollup/rollup_cursor.h"
@@ -40,5 +41,14 @@ class RollupCheck final : public RollupSink {
   uint64_t lines_ = 0;
   uint64_t entry_ = 0;
 };
+
+// What the rows of a segment give, held against its rollup.
+struct RollupComparison {
+  Status rows;    // why they could not be read, or `cancelled`; then nothing is known of the rollup
+  Status rollup;  // what is wrong with it
+  uint64_t lines = 0;  // that the rows gave
+};
+RollupComparison CompareWithRows(const RollupReader& rollup, const SegmentReader& rows,
+                                 const std::function<bool()>& stopped);
 
 }  // namespace tallystick

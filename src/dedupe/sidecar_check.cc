@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "dedupe/sidecar_cursor.h"
 #include "dedupe/sidecar_file.h"
 #include "dedupe/sidecar_filter.h"
 #include "dedupe/sidecar_reader.h"
@@ -121,8 +122,8 @@ Status CheckPadding(const SidecarFile& file) {
 }  // namespace
 
 struct SidecarChecker::Impl {
-  Impl(const SidecarFile& sidecar_file, OnEntry on_entry)
-      : file(sidecar_file), entry(std::move(on_entry)) {}
+  Impl(const SidecarReader& reader, const SidecarFile& sidecar_file, OnEntry on_entry)
+      : file(sidecar_file), cursor(reader), entry(std::move(on_entry)) {}
 
   Status Begin() {
     TALLY_RETURN_IF_ERROR(file.CheckHeader());
@@ -131,38 +132,32 @@ struct SidecarChecker::Impl {
     check.emplace(file, directory);
     return Status::Ok();
   }
-  Status CheckPages(uint64_t count) {
-    buffer.resize(count * kSidecarPageBytes);
-    TALLY_RETURN_IF_ERROR(file.ReadPages(page, buffer));
-    for (const uint64_t first = page; page < first + count; ++page) {
-      const ByteSpan bytes =
-          ByteSpan(buffer).subspan((page - first) * kSidecarPageBytes, kSidecarPageBytes);
-      for (uint64_t i = 0; i < file.layout().EntriesOfPage(page); ++i) {
-        const SidecarEntry loaded = LoadSidecarEntry(SidecarEntryAt(bytes, i));
-        TALLY_RETURN_IF_ERROR(check->Add(loaded));
-        if (entry) entry(loaded);
-      }
+  // False: there are no more.
+  Result<bool> CheckEntries(uint64_t count) {
+    for (; count > 0; --count) {
+      TALLY_RETURN_IF_ERROR(cursor.Next());
+      if (cursor.done()) return false;
+      TALLY_RETURN_IF_ERROR(check->Add(cursor.entry()));
+      if (entry) entry(cursor.entry());
     }
-    return Status::Ok();
+    return true;
   }
 
   const SidecarFile& file;
+  SidecarCursor cursor;
   const OnEntry entry;
   std::vector<uint64_t> directory;
   std::optional<EntryCheck> check;  // once the directory is read
-  uint64_t page = 0;                // the next one
-  Bytes buffer;
 };
 
 SidecarChecker::SidecarChecker(const SidecarReader& reader, OnEntry on_entry)
-    : impl_(std::make_unique<Impl>(reader.file(), std::move(on_entry))) {}
+    : impl_(std::make_unique<Impl>(reader, reader.file(), std::move(on_entry))) {}
 SidecarChecker::~SidecarChecker() = default;
 
 Result<bool> SidecarChecker::Step(uint64_t pages) {
   if (!impl_->check.has_value()) TALLY_RETURN_IF_ERROR(impl_->Begin());
-  const uint64_t left = impl_->file.layout().pages - impl_->page;
-  TALLY_RETURN_IF_ERROR(impl_->CheckPages(std::min(pages, left)));
-  if (impl_->page < impl_->file.layout().pages) return true;
+  TALLY_ASSIGN_OR_RETURN(const bool more, impl_->CheckEntries(pages * kSidecarEntriesPerPage));
+  if (more) return true;
   TALLY_RETURN_IF_ERROR(impl_->check->Finish());
   return false;
 }

@@ -11,6 +11,7 @@
 #include "dedupe/sidecar_reader.h"
 #include "dedupe/sidecar_writer.h"
 #include "testing/machine.h"
+#include "testing/pass_through_fs.h"
 #include "testing/scenario.h"
 #include "testing/sim_fs.h"
 #include "usagedb/udbidx01.h"
@@ -129,9 +130,9 @@ TEST_F(dedupe_index, dedupe_entry_uses_event_hash_type) {
 // --- the two that need a database: Tallystick's own sidecar ---
 
 // Passes everything through and remembers which bytes of segments were read.
-class CountingFs final : public FileSystem {
+class CountingFs final : public PassThroughFs {
  public:
-  explicit CountingFs(FileSystem& inner) : inner_(inner) {}
+  explicit CountingFs(FileSystem& inner) : PassThroughFs(inner) {}
 
   struct Range {
     uint64_t offset = 0;
@@ -141,50 +142,24 @@ class CountingFs final : public FileSystem {
 
   Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode,
                                      OpenFlags flags) override {
-    auto file = inner_.Open(path, mode, flags);
+    auto file = PassThroughFs::Open(path, mode, flags);
     if (!file.ok()) return file.status();
     return std::make_unique<CountingFile>(*this, *std::move(file));
   }
-  Status CreateDir(const std::string& path) override { return inner_.CreateDir(path); }
-  Status Remove(const std::string& path) override { return inner_.Remove(path); }
-  Status Rename(const std::string& from, const std::string& to) override {
-    return inner_.Rename(from, to);
-  }
-  Status Link(const std::string& from, const std::string& to) override {
-    return inner_.Link(from, to);
-  }
-  Status SyncDir(const std::string& path) override { return inner_.SyncDir(path); }
-  Result<std::vector<std::string>> List(const std::string& path) override {
-    return inner_.List(path);
-  }
-  Result<bool> Exists(const std::string& path) override { return inner_.Exists(path); }
-  Result<std::string> RealPath(const std::string& path) override { return inner_.RealPath(path); }
-  Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
-    return inner_.Lock(path);
-  }
 
  private:
-  class CountingFile final : public File {
+  class CountingFile final : public PassThroughFile {
    public:
-    CountingFile(CountingFs& fs, std::unique_ptr<File> inner) : fs_(fs), inner_(std::move(inner)) {}
+    CountingFile(CountingFs& fs, std::unique_ptr<File> inner)
+        : PassThroughFile(std::move(inner)), fs_(fs) {}
     Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
       fs_.reads[path()].push_back({offset, out.size()});
-      return inner_->ReadAt(offset, out);
+      return PassThroughFile::ReadAt(offset, out);
     }
-    Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
-      return inner_->WriteAt(offset, data);
-    }
-    Status Sync() override { return inner_->Sync(); }
-    Result<uint64_t> Size() override { return inner_->Size(); }
-    Status Truncate(uint64_t bytes) override { return inner_->Truncate(bytes); }
-    const std::string& path() const override { return inner_->path(); }
 
    private:
     CountingFs& fs_;
-    std::unique_ptr<File> inner_;
   };
-
-  FileSystem& inner_;
 };
 
 std::vector<Event> SomeEvents() {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "testing/machine.h"
+#include "testing/pass_through_fs.h"
 #include "testing/reference_model.h"
 #include "testing/scenario.h"
 #include "testing/tried.h"
@@ -26,18 +27,18 @@ uint64_t disks_filled = 0;
 uint64_t refused = 0;
 
 // Passes everything through; before call number `at` of those that change something, `full` runs.
-class FullAtFs final : public FileSystem {
+class FullAtFs final : public PassThroughFs {
  public:
   FullAtFs(FileSystem& inner, uint64_t at, std::function<void()> full)
-      : inner_(inner), at_(at), full_(std::move(full)) {}
+      : PassThroughFs(inner), at_(at), full_(std::move(full)) {}
 
   bool is_full() const { return calls_ > at_; }
 
-  using FileSystem::Open;
+  using PassThroughFs::Open;
   Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode,
                                      OpenFlags flags) override {
     if (mode == OpenMode::kCreateNew) Count();
-    auto file = inner_.Open(path, mode, flags);
+    auto file = PassThroughFs::Open(path, mode, flags);
     if (!file.ok()) return file.status();
     return std::make_unique<CountingFile>(*this, *std::move(file));
   }
@@ -50,48 +51,34 @@ class FullAtFs final : public FileSystem {
     return Count().Link(from, to);
   }
   Status SyncDir(const std::string& path) override { return Count().SyncDir(path); }
-  Result<std::vector<std::string>> List(const std::string& path) override {
-    return inner_.List(path);
-  }
-  Result<bool> Exists(const std::string& path) override { return inner_.Exists(path); }
-  Result<std::string> RealPath(const std::string& path) override { return inner_.RealPath(path); }
-  Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
-    return inner_.Lock(path);
-  }
 
  private:
-  class CountingFile final : public File {
+  class CountingFile final : public PassThroughFile {
    public:
-    CountingFile(FullAtFs& fs, std::unique_ptr<File> inner) : fs_(fs), inner_(std::move(inner)) {}
-    Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
-      return inner_->ReadAt(offset, out);
-    }
+    CountingFile(FullAtFs& fs, std::unique_ptr<File> inner)
+        : PassThroughFile(std::move(inner)), fs_(fs) {}
     Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
       fs_.Count();
-      return inner_->WriteAt(offset, data);
+      return PassThroughFile::WriteAt(offset, data);
     }
     Status Sync() override {
       fs_.Count();
-      return inner_->Sync();
+      return PassThroughFile::Sync();
     }
-    Result<uint64_t> Size() override { return inner_->Size(); }
     Status Truncate(uint64_t bytes) override {
       fs_.Count();
-      return inner_->Truncate(bytes);
+      return PassThroughFile::Truncate(bytes);
     }
-    const std::string& path() const override { return inner_->path(); }
 
    private:
     FullAtFs& fs_;
-    const std::unique_ptr<File> inner_;
   };
 
   FileSystem& Count() {
     if (calls_++ == at_) full_();
-    return inner_;
+    return inner();
   }
 
-  FileSystem& inner_;
   const uint64_t at_;
   const std::function<void()> full_;
   uint64_t calls_ = 0;

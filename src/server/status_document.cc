@@ -32,10 +32,6 @@ boost::json::object ScrubObject(const ScrubStatus& scrub) {
   return out;
 }
 
-}  // namespace
-
-namespace {
-
 boost::json::object CompactionObject(const DbStatus& db) {
   using boost::json::object;
   boost::json::array running;
@@ -72,10 +68,6 @@ boost::json::object CompactionObject(const DbStatus& db) {
   }
   return out;
 }
-
-}  // namespace
-
-namespace {
 
 boost::json::object BackupObject(const DbStatus& db) {
   boost::json::object out{

@@ -243,7 +243,7 @@ TEST_P(CrashMatrixTest, NothingSaidIsLostAndNothingCountsTwice) {
   switch (ChosenEffort()) {
     case Effort::kQuick:
       matrix.RunAll(1, GetParam().name == "smallest_synced" ? 3
-                                                            : (longest  ? 997
+                                                            : (longest  ? 797
                                                                : longer ? 211
                                                                         : 53));
       break;

@@ -39,18 +39,32 @@ class ReadingTest : public testing::Test {
     ASSERT_TRUE(answer.ok()) << answer.status().ToString();
     ASSERT_EQ(rig_.model.Answered(events, *answer), "");
   }
-  // Events of two accounts, four an hour.
+  static constexpr int kEventsAnHour = 4;  // of two accounts
+  static std::vector<Event> EventsOfHour(int hour, int first_id, int64_t factor = 1) {
+    std::vector<Event> events;
+    for (int i = 0; i < kEventsAnHour; ++i) {
+      const int id = first_id + i;
+      events.push_back(MakeEvent(id, i < 2 ? "acme" : "bolt", kStart + hour * kHourMs + 900'000 * i,
+                                 Quantity::FromInteger(id * factor)));
+    }
+    return events;
+  }
   void IngestHours(int first_hour, int hours) {
     for (int hour = first_hour; hour < first_hour + hours; ++hour) {
-      std::vector<Event> events;
-      for (int i = 0; i < 4; ++i) {
-        events.push_back(MakeEvent(next_id_, i < 2 ? "acme" : "bolt",
-                                   kStart + hour * kHourMs + 900'000 * i,
-                                   Quantity::FromInteger(next_id_)));
-        ++next_id_;
-      }
-      Ingest(events);
+      Ingest(EventsOfHour(hour, next_id_));
+      next_id_ += kEventsAnHour;
     }
+  }
+  // The first rollup of a database that is this one, but for the quantities.
+  static Bytes RollupOfOtherQuantities(int hours) {
+    Rig other;
+    other.Open();
+    for (int hour = 0; hour < hours; ++hour) {
+      auto answer = other.machine.IngestInTheEnd(EventsOfHour(hour, hour * kEventsAnHour, 2));
+      EXPECT_TRUE(answer.ok()) << answer.status().ToString();
+    }
+    EXPECT_TRUE(other.machine.Close().ok());
+    return other.Content(other.Files(".sum").at(0));
   }
   // What is in memory goes to a segment.
   void Flush() {
@@ -302,9 +316,12 @@ TEST_F(ReadingTest, ARollupOnDiskThatIsDamagedOrAnothersIsRebuilt) {
   Bytes flipped = first;
   flipped[flipped.size() / 2] ^= std::byte{1};
   Bytes cut(first.begin(), first.end() - 9);
-  for (const Bytes& bytes : {second, flipped, cut, Bytes()}) {
+  const Bytes other = RollupOfOtherQuantities(6);
+  ASSERT_NE(other, first);
+  for (const Bytes& bytes : {second, other, flipped, cut, Bytes()}) {
     rig_.Put(files[0], bytes);
     rig_.Open();
+    EXPECT_EQ(db().Aggregate(Everything())->lines[0].quantity, total);
     rig_.Pass(60);
     EXPECT_EQ(db().Aggregate(Everything())->lines[0].quantity, total);
     rig_.Pass(60);

@@ -5,7 +5,8 @@ usage: run_mutants.py BUILD_DIR [--only NAME ...] [--all] [--list]
 
 BUILD_DIR is a build with TALLY_MUTANTS. Without a bug chosen its tests must pass; with each bug of the list
 (src/base/mutant.cc, by the environment variable TALLY_MUTANT) the first test program that fails has caught
-it. Without --all a score are run, the ones that lie nearest to the promises.
+it: each program is tried in its quick form first, then as the tests run it. Without --all a score are run,
+the ones that lie nearest to the promises.
 """
 
 import argparse
@@ -78,9 +79,12 @@ def find_program(build, name):
     raise SystemExit(f"run_mutants: {name} is not built under {build}")
 
 
-def run(program, mutant):
-    environment = dict(os.environ, TALLY_MUTANT=mutant, TALLY_QUICK="1")
+def run(program, mutant, quick=True):
+    environment = dict(os.environ, TALLY_MUTANT=mutant)
     environment.pop("TALLY_TRIED_FILE", None)
+    environment.pop("TALLY_QUICK", None)
+    if quick:
+        environment["TALLY_QUICK"] = "1"
     done = subprocess.run([program, "--gtest_fail_fast", "--gtest_brief=1"], env=environment, text=True,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace", check=False)
     failed = [line.split("]", 1)[1].split(",")[0].split("(")[0].strip()
@@ -110,8 +114,8 @@ def main():
     missed = []
     for mutant in chosen:
         start = time.monotonic()
-        for name in MUTANTS[mutant]:
-            passed, test = run(programs[name], mutant)
+        for quick, name in [(quick, name) for quick in (True, False) for name in MUTANTS[mutant]]:
+            passed, test = run(programs[name], mutant, quick)
             if not passed:
                 print(f"caught  {mutant:<26} by {name}: {test}  ({time.monotonic() - start:.1f} s)", flush=True)
                 break

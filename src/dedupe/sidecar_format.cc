@@ -163,18 +163,4 @@ bool SidecarPageIsValid(uint64_t seed, uint64_t page_number, ByteSpan page) {
   return LoadFixed<uint64_t>(page.data()) == PageChecksum(seed, page_number, page);
 }
 
-void StoreSidecarEntry(const SidecarEntry& entry, std::byte* out) {
-  StoreFixed(out, entry.key.bytes);
-  StoreFixed(out + 16, entry.payload_hash);
-  StoreFixed(out + 24, entry.row);
-}
-
-SidecarEntry LoadSidecarEntry(const std::byte* in) {
-  SidecarEntry entry;
-  entry.key.bytes = LoadFixed<std::array<uint8_t, 16>>(in);
-  entry.payload_hash = LoadFixed<uint64_t>(in + 16);
-  entry.row = LoadFixed<uint32_t>(in + 24);
-  return entry;
-}
-
 }  // namespace tallystick

@@ -12,6 +12,7 @@
 // and the page's leave no byte of the file uncovered. All sizes follow from the number of rows.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -77,7 +78,17 @@ bool SidecarPageIsValid(uint64_t seed, uint64_t page_number, ByteSpan page);
 inline const std::byte* SidecarEntryAt(ByteSpan page, uint64_t index) {
   return page.data() + sizeof(uint64_t) + index * kSidecarEntryBytes;
 }
-void StoreSidecarEntry(const SidecarEntry& entry, std::byte* out);
-SidecarEntry LoadSidecarEntry(const std::byte* in);
+inline void StoreSidecarEntry(const SidecarEntry& entry, std::byte* out) {
+  StoreFixed(out, entry.key.bytes);
+  StoreFixed(out + 16, entry.payload_hash);
+  StoreFixed(out + 24, entry.row);
+}
+inline SidecarEntry LoadSidecarEntry(const std::byte* in) {
+  SidecarEntry entry;
+  entry.key.bytes = LoadFixed<std::array<uint8_t, 16>>(in);
+  entry.payload_hash = LoadFixed<uint64_t>(in + 16);
+  entry.row = LoadFixed<uint32_t>(in + 24);
+  return entry;
+}
 
 }  // namespace tallystick

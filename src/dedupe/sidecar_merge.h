@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,18 +21,17 @@ namespace tallystick {
 
 class SidecarMerger {
  public:
-  // Where the row of an input is in the merged segment.
-  using MapRow = std::function<uint32_t(size_t input, uint32_t row)>;
+  // Takes the next merged entries, of which each has the row of its input, inputs[i] that of
+  // entries[i]; puts where that row is in the merged segment. Many at once, since to look one up
+  // may take several cache misses.
+  using MapRows =
+      std::function<void(std::span<const uint32_t> inputs, std::span<SidecarEntry> entries)>;
 
   // Creates `path` (which must not exist). On an error, here or later, the caller removes the file.
   static Result<std::unique_ptr<SidecarMerger>> Start(
       FileSystem& fs, const std::string& path, const SidecarBinding& binding,
-      const std::vector<const SidecarReader*>& inputs, MapRow map_row, IoGovernor* governor);
+      const std::vector<const SidecarReader*>& inputs, MapRows map_rows, IoGovernor* governor);
 
-  // Called with each entry that is written.
-  void SetOnEntry(std::function<void(const SidecarEntry&)> on_entry) {
-    on_entry_ = std::move(on_entry);
-  }
   // Merges the next entries, at most this many. True: that was all of them.
   Result<bool> Step(uint64_t entries);
   // Writes the rest of the file and syncs it; the caller syncs the directory.
@@ -44,12 +44,15 @@ class SidecarMerger {
     KeyHalves key;  // of its current entry
   };
 
-  explicit SidecarMerger(MapRow map_row) : map_row_(std::move(map_row)) {}
+  explicit SidecarMerger(MapRows map_rows) : map_rows_(std::move(map_rows)) {}
   static Status Advance(Source& source);
+  // The next entries in key order; fewer than `most` only if those are the last.
+  Status Take(size_t most);
 
-  const MapRow map_row_;
-  std::function<void(const SidecarEntry&)> on_entry_;
+  const MapRows map_rows_;
   std::vector<Source> sources_;
+  std::vector<SidecarEntry> entries_;  // taken, and not yet in the output
+  std::vector<uint32_t> inputs_;       // whose they are
   std::unique_ptr<SidecarOutput> output_;
 };
 

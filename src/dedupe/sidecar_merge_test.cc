@@ -25,10 +25,17 @@ class SidecarMerge : public testing::Test {
       readers_.push_back(*std::move(reader));
     }
   }
-  Status Merge(uint64_t rows, const SidecarMerger::MapRow& map_row, uint64_t step) {
-    std::vector<const SidecarReader*> inputs;
-    for (const auto& reader : readers_) inputs.push_back(reader.get());
-    auto merger = SidecarMerger::Start(*fs_, kMerged, BindingOf(rows), inputs, map_row, nullptr);
+  // map_row: where the row of an input is in the merged segment.
+  Status Merge(uint64_t rows, const std::function<uint32_t(size_t, uint32_t)>& map_row,
+               uint64_t step) {
+    std::vector<const SidecarReader*> readers;
+    for (const auto& reader : readers_) readers.push_back(reader.get());
+    const auto map_rows = [&](std::span<const uint32_t> inputs, std::span<SidecarEntry> entries) {
+      for (size_t i = 0; i < entries.size(); ++i) {
+        entries[i].row = map_row(inputs[i], entries[i].row);
+      }
+    };
+    auto merger = SidecarMerger::Start(*fs_, kMerged, BindingOf(rows), readers, map_rows, nullptr);
     if (!merger.ok()) return merger.status();
     for (;;) {
       auto done = (*merger)->Step(step);

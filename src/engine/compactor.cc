@@ -222,20 +222,15 @@ Status Compactor::MergeKeys(Job& job) {
       inputs.push_back(sidecar.get());
       job.input_sidecars.push_back(std::move(sidecar));
     }
-    const auto map_row = [&job](size_t input, uint32_t row) {
-      const RowMap& map = job.merger->maps()[input];
-      if (row >= map.size()) return UINT32_MAX;  // refused as beyond the rows
-      const uint32_t merged = map.At(row);
-      return TALLY_MUTANT("row_map_shifted") ? static_cast<uint32_t>((merged + 1) % job.rows)
-                                             : merged;
-    };
     job.sidecar_failed = true;  // until it is there
     TALLY_ASSIGN_OR_RETURN(
-        job.key_merger, SidecarMerger::Start(env_.fs(), Path(SidecarFileName(job.number)),
-                                             job.segment->binding(), inputs, map_row, &governor_));
-    job.key_merger->SetOnEntry([&job](const SidecarEntry& entry) {
-      if (job.keys_done++ % (job.rows / kSampleKeys + 1) == 0) job.samples.push_back(entry);
-    });
+        job.key_merger,
+        SidecarMerger::Start(
+            env_.fs(), Path(SidecarFileName(job.number)), job.segment->binding(), inputs,
+            [&job](std::span<const uint32_t> of_inputs, std::span<SidecarEntry> entries) {
+              MapRows(job, of_inputs, entries);
+            },
+            &governor_));
     return Status::Ok();
   }
   TALLY_ASSIGN_OR_RETURN(const bool done, job.key_merger->Step(kSliceKeys));
@@ -247,6 +242,26 @@ Status Compactor::MergeKeys(Job& job) {
   job.phase = Phase::kCheckKeys;
   job.rows_done = 0;
   return Status::Ok();
+}
+
+void Compactor::MapRows(Job& job, std::span<const uint32_t> inputs,
+                        std::span<SidecarEntry> entries) {
+  const std::vector<RowMap>& maps = job.merger->maps();
+  const auto known = [&](size_t i) { return entries[i].row < maps[inputs[i]].size(); };
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (known(i)) maps[inputs[i]].PrefetchSample(entries[i].row);
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (known(i)) maps[inputs[i]].PrefetchBits(entries[i].row);
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    // Refused as beyond the rows.
+    entries[i].row = known(i) ? maps[inputs[i]].At(entries[i].row) : UINT32_MAX;
+    if (TALLY_MUTANT("row_map_shifted")) {
+      entries[i].row = static_cast<uint32_t>((entries[i].row + 1) % job.rows);
+    }
+    if (job.keys_done++ % (job.rows / kSampleKeys + 1) == 0) job.samples.push_back(entries[i]);
+  }
 }
 
 Status Compactor::CheckKeys(Job& job) {

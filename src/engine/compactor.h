@@ -19,6 +19,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -88,6 +89,7 @@ class Compactor {
   Status MergeRows(Job& job);
   Status CheckRows(Job& job);
   Status MergeKeys(Job& job);
+  static void MapRows(Job& job, std::span<const uint32_t> inputs, std::span<SidecarEntry> entries);
   Status CheckKeys(Job& job);
   Status CheckSamples(Job& job);
   void WriteSums(Job& job);

@@ -89,11 +89,11 @@ class Parts {
   Status Merge(const std::string& path, const Stopped& stopped) const {
     std::vector<const SidecarReader*> inputs;
     for (const auto& reader : readers_) inputs.push_back(reader.get());
-    const auto map_row = [this](size_t part, uint32_t row) {
-      return static_cast<uint32_t>(part * rows_at_once_ + row);
+    const auto map_rows = [this](std::span<const uint32_t> parts, std::span<SidecarEntry> entries) {
+      for (size_t i = 0; i < entries.size(); ++i) entries[i].row += parts[i] * rows_at_once_;
     };
     TALLY_ASSIGN_OR_RETURN(const auto merger, SidecarMerger::Start(fs_, path, segment_.binding(),
-                                                                   inputs, map_row, governor_));
+                                                                   inputs, map_rows, governor_));
     for (bool done = false; !done;) {
       TALLY_RETURN_IF_ERROR(Look(stopped));
       TALLY_ASSIGN_OR_RETURN(done, merger->Step(kEntriesBetweenLooks));

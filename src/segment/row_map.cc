@@ -7,12 +7,28 @@
 namespace tallystick {
 namespace {
 
-constexpr uint64_t kWordBits = 64;
+constexpr uint64_t kEachByte = 0x0101'0101'0101'0101;
 
-// The place of the set bit number `n` (from 0) of the word. REQUIRES: it has more than n.
-unsigned SelectInWord(uint64_t word, unsigned n) {
-  for (; n > 0; --n) word &= word - 1;
-  return static_cast<unsigned>(std::countr_zero(word));
+// Byte i: how many bits are set in bytes 0 to i of the word. Without an instruction for it, which
+// not every x86-64 has.
+uint64_t OnesUpToByte(uint64_t word) {
+  word -= word >> 1 & 0x5555'5555'5555'5555;
+  word = (word & 0x3333'3333'3333'3333) + (word >> 2 & 0x3333'3333'3333'3333);
+  return (word + (word >> 4) & 0x0f0f'0f0f'0f0f'0f0f) * kEachByte;
+}
+
+// The place of the set bit number `n` (from 0) of the word; `ones` is its OnesUpToByte. Source:
+// Vigna, "Broadword implementation of rank/select queries" (2008), then bit by bit in the byte.
+// REQUIRES: the word has more than n bits set.
+unsigned SelectInWord(uint64_t word, uint64_t ones, unsigned n) {
+  constexpr uint64_t kHighBits = 0x80 * kEachByte;
+  // The high bit of byte i stays set where no more than n ones are in bytes 0 to i.
+  const uint64_t behind = ((n * kEachByte | kHighBits) - ones & kHighBits) >> 7;
+  const unsigned byte = static_cast<unsigned>(behind * kEachByte >> 56) * 8;
+  n -= static_cast<unsigned>((ones << 8) >> byte & 0xff);
+  uint64_t left = word >> byte;
+  for (; n > 0; --n) left &= left - 1;
+  return byte + static_cast<unsigned>(std::countr_zero(left));
 }
 
 }  // namespace
@@ -59,11 +75,12 @@ uint32_t RowMap::At(uint32_t row) const {
   // Bits before the sample's belong to rows before it.
   uint64_t word = high_[at] & (~uint64_t{0} << (sample % kWordBits));
   unsigned left = row % kSampleRows;
-  for (unsigned ones; (ones = static_cast<unsigned>(std::popcount(word))) <= left;) {
-    left -= ones;
+  uint64_t ones = OnesUpToByte(word);
+  for (; ones >> 56 <= left; ones = OnesUpToByte(word)) {
+    left -= static_cast<unsigned>(ones >> 56);
     word = high_[++at];
   }
-  const uint64_t bit = at * kWordBits + SelectInWord(word, left);
+  const uint64_t bit = at * kWordBits + SelectInWord(word, ones, left);
   return static_cast<uint32_t>(((bit - row) << low_bits_) | Low(row));
 }
 

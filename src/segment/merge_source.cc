@@ -136,15 +136,15 @@ Status MergeSource::TakeEventIds(uint32_t count, GroupRows& out) const {
   return Status::Ok();
 }
 
-Status MergeSource::TakeCorrections(uint32_t count, GroupRows& out) {
+Status MergeSource::TakeCorrections(uint32_t count, uint32_t row, GroupRows& out) {
   while (next_correction_ < corrections_.size() &&
          corrections_.Row(next_correction_) < at_ + count) {
-    const uint32_t row = corrections_.Row(next_correction_++);
+    const uint32_t from = corrections_.Row(next_correction_++);
     std::optional<CorrectionRefView> ref;
-    if (row < at_ || !corrections_.Get(row, &ref) || !ref.has_value()) {
+    if (from < at_ || !corrections_.Get(from, &ref) || !ref.has_value()) {
       return ColumnFault(SegmentColumn::kCorrectionRef, "the chunk does not decode");
     }
-    out.corrections.push_back({out.size() + (row - at_), *ref});
+    out.corrections.push_back({row + (from - at_), *ref});
   }
   return Status::Ok();
 }
@@ -171,25 +171,16 @@ Status MergeSource::TakeDimensions(uint32_t count, GroupRows& out) {
   return Status::Ok();
 }
 
-Status MergeSource::Take(uint32_t count, bool dimensions_by_key, GroupRows& out) {
+Status MergeSource::TakeTexts(uint32_t count, uint32_t row, bool dimensions_by_key,
+                              GroupRows& out) {
   TALLY_DCHECK(count > 0 && count <= left_in_group());
   TALLY_RETURN_IF_ERROR(TakeEventIds(count, out));
-  TALLY_RETURN_IF_ERROR(TakeCorrections(count, out));
-  const auto append = [&](const auto& from, auto& to) {
-    const auto begin = from.begin() + at_;
-    to.insert(to.end(), begin, begin + count);
-  };
-  for (size_t c = 0; c < kDictionaryColumns.size(); ++c) append(columns_.codes[c], out.codes[c]);
-  if (dimensions_by_key) {
-    TALLY_RETURN_IF_ERROR(TakeDimensions(count, out));
-  } else {
-    append(columns_.codes[kDimensionDictionary], out.codes[kDimensionDictionary]);
-  }
-  append(columns_.kinds, out.kinds);
-  append(columns_.dispositions, out.dispositions);
-  append(columns_.timestamps, out.timestamps);
-  append(columns_.quantities, out.quantities);
-  append(columns_.lsns, out.lsns);
+  TALLY_RETURN_IF_ERROR(TakeCorrections(count, row, out));
+  return dimensions_by_key ? TakeDimensions(count, out) : Status::Ok();
+}
+
+Status MergeSource::Advance(uint32_t count) {
+  TALLY_DCHECK(count > 0 && count <= left_in_group());
   at_ += count;
   if (left_in_group() > 0) return Status::Ok();
   if (next_correction_ != corrections_.size()) {

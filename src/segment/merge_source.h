@@ -46,9 +46,15 @@ class MergeSource {
   uint32_t RunBefore(const MergeKey& bound, bool equal, uint32_t most) const;
   uint32_t left_in_group() const { return static_cast<uint32_t>(keys_.size()) - at_; }
 
-  // Appends the next `count` rows to `out` and goes behind them. What `out` borrows from this row
-  // group stays valid until Release.
-  Status Take(uint32_t count, bool dimensions_by_key, GroupRows& out);
+  uint32_t at() const { return at_; }
+  // All of the current row group but texts.
+  const GroupRows& columns() const { return columns_; }
+
+  // Appends the texts of the next `count` rows to `out`, where the first of them is row `row`. What
+  // `out` borrows from this row group stays valid until Release.
+  Status TakeTexts(uint32_t count, uint32_t row, bool dimensions_by_key, GroupRows& out);
+  // Goes behind the next `count` rows, of which the texts were taken.
+  Status Advance(uint32_t count);
   // Nothing that was taken is borrowed any more.
   void Release();
 
@@ -60,7 +66,7 @@ class MergeSource {
   Result<SegmentFile::Block> Payload(SegmentColumn column);
   void MakeKeys();
   Status TakeEventIds(uint32_t count, GroupRows& out) const;
-  Status TakeCorrections(uint32_t count, GroupRows& out);
+  Status TakeCorrections(uint32_t count, uint32_t row, GroupRows& out);
   Status TakeDimensions(uint32_t count, GroupRows& out);
   Status ColumnFault(SegmentColumn column, std::string_view what) const;
 
@@ -73,8 +79,8 @@ class MergeSource {
   uint32_t at_ = 0;
   uint32_t rows_ = 0;
   GroupEntry entry_;
-  Bytes raw_;          // its blocks as they stand in the file
-  GroupRows columns_;  // all of it but texts
+  Bytes raw_;  // its blocks as they stand in the file
+  GroupRows columns_;
   std::vector<MergeKey> keys_;
   EventIdChunk event_ids_;
   CorrectionChunk corrections_;

@@ -144,21 +144,55 @@ uint32_t SegmentMerger::NextRun(uint32_t most, size_t* source) const {
   return best->RunBefore(second->key(), best_at < second_at, most);
 }
 
+// Runs are short, often of a row or two, so that columns are copied one after the other for many of
+// them: as long as no source leaves its row group.
 Status SegmentMerger::MergeGroup() {
   group_.Clear();
-  while (group_.size() < spec_.group_rows) {
+  uint32_t rows = 0;
+  while (rows < spec_.group_rows) {
     size_t from = 0;
-    const uint32_t run = NextRun(spec_.group_rows - group_.size(), &from);
+    const uint32_t run = NextRun(spec_.group_rows - rows, &from);
     if (run == 0) break;
-    const uint64_t row = rows_ + group_.size();
-    maps_[from].Append(row, run);
-    TALLY_RETURN_IF_ERROR(sources_[from]->Take(run, dimensions_by_key_, group_));
+    MergeSource& source = *sources_[from];
+    maps_[from].Append(rows_ + rows, run);
+    TALLY_RETURN_IF_ERROR(source.TakeTexts(run, rows, dimensions_by_key_, group_));
+    for (uint32_t i = 0; i < run; ++i) {
+      taken_.push_back({static_cast<uint32_t>(from), source.at() + i});
+    }
+    rows += run;
+    if (run == source.left_in_group()) Gather();
+    TALLY_RETURN_IF_ERROR(source.Advance(run));
   }
-  if (group_.size() == 0) return Status::Ok();
+  if (rows == 0) return Status::Ok();
+  Gather();
   TALLY_RETURN_IF_ERROR(encoder_->AddGroup(group_));
   rows_ += group_.size();
   for (const auto& source : sources_) source->Release();
   return Status::Ok();
+}
+
+// column(rows): the column of a GroupRows.
+template <typename Column>
+void SegmentMerger::GatherColumn(Column column) {
+  auto& to = column(group_);
+  std::vector<decltype(column(std::as_const(group_)).data())> from;
+  for (const auto& source : sources_) from.push_back(column(source->columns()).data());
+  size_t at = to.size();
+  to.resize(at + taken_.size());
+  for (const TakenRow& row : taken_) to[at++] = from[row.source][row.row];
+}
+
+void SegmentMerger::Gather() {
+  for (size_t c = 0; c < kDictionaryCount; ++c) {
+    if (c == kDimensionDictionary && dimensions_by_key_) continue;
+    GatherColumn([c](auto& rows) -> auto& { return rows.codes[c]; });
+  }
+  GatherColumn([](auto& rows) -> auto& { return rows.kinds; });
+  GatherColumn([](auto& rows) -> auto& { return rows.dispositions; });
+  GatherColumn([](auto& rows) -> auto& { return rows.timestamps; });
+  GatherColumn([](auto& rows) -> auto& { return rows.quantities; });
+  GatherColumn([](auto& rows) -> auto& { return rows.lsns; });
+  taken_.clear();
 }
 
 Result<bool> SegmentMerger::Step(uint32_t groups) {

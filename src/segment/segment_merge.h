@@ -48,6 +48,10 @@ class SegmentMerger {
   Status MakeSources();
   Status LoadTables();
   Status MergeGroup();
+  // Copies the columns of the rows that were taken into group_.
+  void Gather();
+  template <typename Column>
+  void GatherColumn(Column column);
   // The source whose current row is the next one, and how many rows of it are; 0: none is left.
   uint32_t NextRun(uint32_t most, size_t* source) const;
 
@@ -62,7 +66,12 @@ class SegmentMerger {
   std::vector<DictionaryView> dimension_views_;
   std::vector<std::unique_ptr<MergeSource>> sources_;
   std::unique_ptr<SegmentEncoder> encoder_;
+  struct TakenRow {
+    uint32_t source = 0;
+    uint32_t row = 0;  // of its row group
+  };
   GroupRows group_;
+  std::vector<TakenRow> taken_;  // for group_, and not yet in its columns
   RowMaps maps_;
   uint64_t rows_ = 0;
 };

@@ -4,8 +4,8 @@
 // arrived in.
 //
 // Lines are kept only where they pay: those of an account if each stands for eight of its counted
-// rows on average, those of all accounts likewise. Whoever finds none reads the rows, and loses
-// little.
+// rows on average, those of all accounts likewise; and where they are no more than a million, so
+// that the memory of making them is bounded. Whoever finds none reads the rows.
 //
 // Nothing here keeps all lines: they go one by one from the builder to whoever writes or compares
 // them. Of a segment of hundreds of millions of rows they would be gigabytes.
@@ -26,6 +26,7 @@ namespace tallystick {
 
 inline constexpr int64_t kHourMs = 3'600'000;
 inline constexpr uint32_t kRowsPerLineMin = 8;
+inline constexpr uint64_t kRollupLinesMax = 1 << 20;  // of one entry
 
 // Where the UTC hour of a time begins; of the very first hour, which does not fit, where 64 bits
 // do.
@@ -71,10 +72,11 @@ class RollupSink {
 // Adds up all rows of the segment, in two passes, since entry 0 comes first and is known last. They
 // are read past the cache and verified as they are read; kCorruption also where accounts are not in
 // order. kUnavailable `cancelled`: `stopped` (may be empty), which is asked before each row group.
-// Memory: some 110 bytes for each line of all accounts together, then for each of one account at a
-// time; of either never more than one for each rows_per_line_min counted rows.
+// Memory: some 200 bytes for each line of all accounts together, then for each of one account at a
+// time; of either never more than lines_max, nor than one for each rows_per_line_min counted rows.
 Status BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min,
-                   const std::function<bool()>& stopped, RollupSink& sink);
+                   const std::function<bool()>& stopped, RollupSink& sink,
+                   uint64_t lines_max = kRollupLinesMax);
 
 // The status of what `stopped` ended.
 Status RollupStopped();

@@ -7,7 +7,7 @@
 
 #include <algorithm>
 #include <array>
-#include <unordered_map>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <vector>
 
 #include "base/result.h"
@@ -142,65 +142,61 @@ void RunScan::Fill(uint32_t begin, uint32_t end, Run* run) const {
 // The lines of one entry while they are added up.
 class Entry {
  public:
-  Entry(uint32_t rows_per_line_min, uint64_t rows_max)
-      : rows_per_line_min_(rows_per_line_min), lines_max_(rows_max / rows_per_line_min) {}
+  Entry(uint32_t rows_per_line_min, uint64_t rows_max, uint64_t lines_max)
+      : rows_per_line_min_(rows_per_line_min),
+        lines_max_(std::min(rows_max / rows_per_line_min, lines_max)) {}
 
   void Add(const Run& run) {
     rows_ += run.count;
     if (given_up_) return;
-    Total& total = LineOf(run.key);
+    RollupLine& line = LineOf(run.key);
     if (run.wide) {
-      total.sum.Add(run.wide_sum);
+      line.sum.Add(run.wide_sum);
     } else {
-      total.sum.Add(run.sum);
+      line.sum.Add(run.sum);
     }
-    total.count += run.count;
-    if (totals_.size() > lines_max_) GiveUp();
+    line.count += run.count;
+    if (lines_.size() > lines_max_) GiveUp();
   }
 
   bool given_up() const { return given_up_; }  // it will have no lines
 
   // Hands on the lines, if they pay, and begins anew.
   Status End(RollupSink& sink) {
-    if (!given_up_ && totals_.size() * rows_per_line_min_ <= rows_) {
-      order_.clear();
-      for (const auto& line : totals_) order_.push_back(&line);
-      std::ranges::sort(order_, {}, [](const Totals::value_type* line) { return line->first; });
-      for (const auto* line : order_) {
-        TALLY_RETURN_IF_ERROR(sink.Add({line->first, line->second.sum, line->second.count}));
-      }
+    if (!given_up_ && lines_.size() * rows_per_line_min_ <= rows_) {
+      std::ranges::sort(lines_, {}, &RollupLine::key);
+      for (const RollupLine& line : lines_) TALLY_RETURN_IF_ERROR(sink.Add(line));
     }
     Clear();
     return sink.EndEntry();
   }
 
  private:
-  struct Total {
-    ExactSum sum;
-    uint64_t count = 0;
-  };
-  using Totals = std::unordered_map<RollupKey, Total, KeyHash>;
   static constexpr size_t kBucketsKept = 256;  // to clear many takes long for a few lines
 
   // Neighbouring runs differ in source and kind above all: the last line of each is at hand.
-  Total& LineOf(const RollupKey& key) {
-    Totals::value_type*& recent = recent_[(key.source * 3 + key.kind) % recent_.size()];
-    if (recent == nullptr || recent->first != key) recent = &*totals_.try_emplace(key).first;
-    return recent->second;
+  RollupLine& LineOf(const RollupKey& key) {
+    uint32_t& recent = recent_[(key.source * 3 + key.kind) % recent_.size()];
+    if (recent >= lines_.size() || lines_[recent].key != key) {
+      const auto [found, is_new] = index_.try_emplace(key, static_cast<uint32_t>(lines_.size()));
+      if (is_new) lines_.push_back({.key = key});
+      recent = found->second;
+    }
+    return lines_[recent];
   }
 
-  // More lines than all rows that may yet come can pay for.
+  // More lines than all rows that may yet come can pay for, or than are held.
   void GiveUp() {
     given_up_ = true;
-    recent_ = {};
-    totals_ = {};
+    index_ = {};
+    lines_ = {};
   }
   void Clear() {
-    recent_ = {};
-    if (totals_.bucket_count() > kBucketsKept) {
-      totals_ = {};
+    lines_.clear();
+    if (index_.bucket_count() > kBucketsKept) {
+      index_ = {};
     } else {
-      totals_.clear();
+      index_.clear();
     }
     rows_ = 0;
     given_up_ = false;
@@ -208,11 +204,11 @@ class Entry {
 
   const uint64_t rows_per_line_min_;
   const uint64_t lines_max_;
-  Totals totals_;
-  std::array<Totals::value_type*, 16> recent_{};
+  std::vector<RollupLine> lines_;
+  boost::unordered_flat_map<RollupKey, uint32_t, KeyHash> index_;  // of lines_
+  std::array<uint32_t, 16> recent_{};                              // of lines_, not always right
   uint64_t rows_ = 0;
   bool given_up_ = false;
-  std::vector<const Totals::value_type*> order_;
 };
 
 }  // namespace
@@ -222,10 +218,10 @@ Status RollupStopped() {
 }
 
 Status BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min,
-                   const std::function<bool()>& stopped, RollupSink& sink) {
+                   const std::function<bool()>& stopped, RollupSink& sink, uint64_t lines_max) {
   const uint64_t counted = segment.info().rows - segment.info().quarantined;
   {
-    Entry all(rows_per_line_min, counted);
+    Entry all(rows_per_line_min, counted, lines_max);
     const auto may_pay = [&] { return !all.given_up(); };
     TALLY_RETURN_IF_ERROR(RunScan(segment, stopped).ForEach(may_pay, [&](const Run& run) {
       if (run.counted) all.Add(run);
@@ -233,7 +229,7 @@ Status BuildRollup(const SegmentReader& segment, uint32_t rows_per_line_min,
     }));
     TALLY_RETURN_IF_ERROR(all.End(sink));
   }
-  Entry one(rows_per_line_min, counted);
+  Entry one(rows_per_line_min, counted, lines_max);
   uint64_t account = 0;  // that is being added up
   const auto always = [] { return true; };
   TALLY_RETURN_IF_ERROR(RunScan(segment, stopped).ForEach(always, [&](const Run& run) {

@@ -582,6 +582,27 @@ TEST_F(StreamingTest, AnErrorOfTheSinkEndsTheBuilding) {
   }
 }
 
+// Those of accounts, which are fewer each, stay.
+TEST_F(StreamingTest, AnEntryOfTooManyLinesHasNone) {
+  RollupRows rows;
+  const auto hour = [](int64_t i) { return kNoonMs + i * kHourMs; };
+  for (int64_t i = 0; i < 10; ++i) {
+    AddRows(rows, {.account = i < 5 ? "a" : "b", .timestamp_ms = hour(i)}, 8);
+  }
+  TestSegment segment;
+  ASSERT_TRUE(segment.Write(rows).ok());
+  const auto lines = [&](uint64_t lines_max) {
+    Watching sink(fs());
+    EXPECT_TRUE(BuildRollup(**segment.Open(), kRowsPerLineMin, {}, sink, lines_max).ok());
+    EXPECT_EQ(sink.read_at_ends.size(), 3u);
+    return UINT64_MAX - sink.lines_left;
+  };
+  EXPECT_EQ(lines(10), 20u);
+  EXPECT_EQ(lines(9), 10u) << "of all accounts there are ten";
+  EXPECT_EQ(lines(5), 10u);
+  EXPECT_EQ(lines(4), 0u);
+}
+
 TEST_F(StreamingTest, ItIsGivenUpBeforeAnyRowGroup) {
   uint64_t asked = 0, until = UINT64_MAX;
   const std::function<bool()> stopped = [&] { return asked++ >= until; };

@@ -82,6 +82,34 @@ TEST_F(CompactionTest, MergesWhatIsDueAndDeletesTheInputs) {
   rig.ExpectWhole();
 }
 
+TEST_F(CompactionTest, AMergeWithoutRoomForItIsNotBegun) {
+  Rig rig(Options(0));
+  MakeSegments(rig, 4);
+  SimFs& fs = rig.machine.fs();
+  // For two log files and a part of a third one; a merge takes a few blocks.
+  fs.SetCapacity(fs.UsedBytes() + Options(3).wal_file_bytes * 5 / 2);
+  OpenWith(rig, Options(3));
+  rig.Pass(100);
+  const auto files = rig.Files(".seg");
+  rig.Ingest(next_id_, next_id_ + 5);
+  DbStatus status = rig.status();
+  EXPECT_EQ(status.compaction.code(), StatusCode::kNoSpace) << status.compaction.ToString();
+  EXPECT_EQ(status.compactions, 0u);
+  EXPECT_EQ(status.compaction_failures, 0u);
+  EXPECT_EQ(status.compaction_bytes_written, 0u);
+  EXPECT_EQ(rig.Files(".seg"), files);
+  std::optional<Status> full;
+  rig.machine.db().CompactAsync([&](Status done) { full = std::move(done); });
+  rig.Pass(100);
+  EXPECT_EQ(full.value_or(Status::Ok()).code(), StatusCode::kNoSpace);
+  fs.SetCapacity(std::nullopt);
+  rig.Pass(100);
+  status = rig.status();
+  EXPECT_TRUE(status.compaction.ok()) << status.compaction.ToString();
+  EXPECT_GT(status.compactions, 0u);
+  rig.ExpectWhole();
+}
+
 // A read that began before a merge goes on as if nothing had happened: its files stay.
 TEST_F(CompactionTest, WhatWasOpenedBeforeAMergeAnswersTheSame) {
   Rig rig(Options(0));

@@ -152,6 +152,10 @@ Result<std::string> FaultFs::RealPath(const std::string& path) {
   TALLY_RETURN_IF_ERROR(Count(FaultOp::kExists, "realpath", path));
   return inner_.RealPath(path);
 }
+Result<uint64_t> FaultFs::FreeBytes(const std::string& directory) {
+  TALLY_RETURN_IF_ERROR(Count(FaultOp::kExists, "statvfs", directory));
+  return inner_.FreeBytes(directory);
+}
 Result<std::unique_ptr<FileLock>> FaultFs::Lock(const std::string& path) {
   TALLY_RETURN_IF_ERROR(Count(FaultOp::kLock, "lock", path));
   return inner_.Lock(path);

@@ -78,6 +78,7 @@ class FaultFs final : public FileSystem {
   Result<std::vector<std::string>> List(const std::string& path) override;
   Result<bool> Exists(const std::string& path) override;
   Result<std::string> RealPath(const std::string& path) override;
+  Result<uint64_t> FreeBytes(const std::string& directory) override;
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
 
  private:

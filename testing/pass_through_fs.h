@@ -57,6 +57,9 @@ class PassThroughFs : public FileSystem {
   }
   Result<bool> Exists(const std::string& path) override { return inner_.Exists(path); }
   Result<std::string> RealPath(const std::string& path) override { return inner_.RealPath(path); }
+  Result<uint64_t> FreeBytes(const std::string& directory) override {
+    return inner_.FreeBytes(directory);
+  }
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override {
     return inner_.Lock(path);
   }

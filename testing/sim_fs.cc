@@ -580,6 +580,13 @@ Result<bool> SimFs::Exists(const std::string& path) {
   return state_->FindNode(Normal(path)) != 0;
 }
 
+// Not an operation: it asks nothing of the disk.
+Result<uint64_t> SimFs::FreeBytes(const std::string&) {
+  MutexLock lock(mutex_);
+  if (!state_->capacity) return uint64_t{INT64_MAX};
+  return *state_->capacity - std::min(*state_->capacity, state_->UsedBytes());
+}
+
 // Everything stands under one root, and there are no symbolic links.
 Result<std::string> SimFs::RealPath(const std::string& path) {
   MutexLock lock(mutex_);

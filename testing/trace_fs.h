@@ -35,6 +35,9 @@ class TraceFs final : public FileSystem {
   }
   Result<bool> Exists(const std::string& path) override { return inner_.Exists(path); }
   Result<std::string> RealPath(const std::string& path) override { return inner_.RealPath(path); }
+  Result<uint64_t> FreeBytes(const std::string& directory) override {
+    return inner_.FreeBytes(directory);
+  }
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
 
   const std::vector<std::string>& lines() const { return lines_; }

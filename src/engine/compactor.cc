@@ -89,7 +89,13 @@ StepResult Compactor::Step() {
   if (hooks_.must_wait && hooks_.must_wait()) return StepResult::Wait();  // we are woken
   if (jobs_.empty() || jobs_.back()->phase <= Phase::kCheckKeys) {
     const auto version = versions_.Current();
-    if (const auto plan = PickNext(*version); plan.has_value()) StartJob(*version, *plan);
+    if (const auto plan = PickNext(*version); plan.has_value()) {
+      const Status room = CheckRoom(*version, *plan);
+      if (!room.ok() && jobs_.empty()) {
+        return PutOff(room, fmt::format("merging {} segments", plan->end - plan->begin));
+      }
+      if (room.ok()) StartJob(*version, *plan);
+    }
   }
   if (jobs_.empty()) {
     if (!WaitsForSidecar()) EndFull(Status::Ok());  // else its rebuilding wakes us
@@ -120,6 +126,21 @@ std::optional<CompactionPlan> Compactor::PickNext(const DataVersion& version) co
     return std::nullopt;
   }
   return plan;
+}
+
+// A merge that fills the disk would stop ingest until it has failed, and again at its next attempt.
+Status Compactor::CheckRoom(const DataVersion& version, const CompactionPlan& plan) const {
+  uint64_t needed = 2 * options_.wal_file_bytes;  // the log goes on
+  for (size_t i = plan.begin; i < plan.end; ++i) {
+    const LiveSegment& input = *version.segments[i];
+    needed += input.listed().bytes;
+    if (const auto sidecar = input.sidecar()) needed += sidecar->bytes();
+    if (const auto rollup = input.rollup()) needed += rollup->bytes();
+  }
+  const auto free = env_.fs().FreeBytes(layout_.segment_dir);
+  if (!free.ok() || *free >= needed) return Status::Ok();  // who cannot tell finds out
+  return Status::NoSpace(
+      fmt::format("the output and the log take up to {} bytes, {} are free", needed, *free));
 }
 
 void Compactor::StartJob(const DataVersion& version, const CompactionPlan& plan) {
@@ -396,14 +417,9 @@ StepResult Compactor::Fail(Job& job, const Status& status) {
     MutexLock lock(mutex_);
     ++readings_.failures;
     readings_.sidecar_failures += job.sidecar_failed ? 1 : 0;
-    readings_.status = status;
   }
-  EndFull(status);
-  pause_us_ = std::clamp(pause_us_ * 2, kPauseMinMicros, kPauseMaxMicros);
-  retry_at_us_ = env_.clock().MonotonicMicros() + pause_us_;
-  Log(status.code() == StatusCode::kCorruption ? LogLevel::kError : LogLevel::kWarning,
-      fmt::format("merging {} segments into {} failed, and is put off for {} ms: {}",
-                  job.inputs.size(), job.number.value, pause_us_ / 1000, status.ToString()));
+  const std::string what =
+      fmt::format("merging {} segments into {} failed, and", job.inputs.size(), job.number.value);
   if (job.phase != Phase::kManifest) {
     const FileNumber number = job.number;
     {
@@ -415,6 +431,19 @@ StepResult Compactor::Fail(Job& job, const Status& status) {
     RemoveFiles(number);
   }
   Publish();
+  return PutOff(status, what);
+}
+
+StepResult Compactor::PutOff(const Status& status, const std::string& what) {
+  {
+    MutexLock lock(mutex_);
+    readings_.status = status;
+  }
+  EndFull(status);
+  pause_us_ = std::clamp(pause_us_ * 2, kPauseMinMicros, kPauseMaxMicros);
+  retry_at_us_ = env_.clock().MonotonicMicros() + pause_us_;
+  Log(status.code() == StatusCode::kCorruption ? LogLevel::kError : LogLevel::kWarning,
+      fmt::format("{} is put off for {} ms: {}", what, pause_us_ / 1000, status.ToString()));
   return StepResult::WaitUntil(retry_at_us_);
 }
 

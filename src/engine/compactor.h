@@ -8,7 +8,8 @@
 // much smaller than the one that is going on interrupts it.
 //
 // Memory: a row group of each input and of the output, six bits a row for the maps of row numbers
-// (190 MB for the largest merge), the dictionaries and tables, which the picker bounds.
+// (190 MB for the largest merge), the dictionaries and tables, which the picker bounds; when the
+// maps are gone, the lines of the rollup's largest entry (200 MB if they are a million).
 //
 // Thread rule: Step by the executor, never twice at once; the rest from any thread.
 #pragma once
@@ -84,6 +85,7 @@ class Compactor {
   struct Job;
 
   std::optional<CompactionPlan> PickNext(const DataVersion& version) const;
+  Status CheckRoom(const DataVersion& version, const CompactionPlan& plan) const;
   void StartJob(const DataVersion& version, const CompactionPlan& plan);
   Status RunPhase(Job& job);
   Status MergeRows(Job& job);
@@ -95,6 +97,7 @@ class Compactor {
   void WriteSums(Job& job);
   Status CommitManifest(Job& job);
   StepResult Fail(Job& job, const Status& status);
+  StepResult PutOff(const Status& status, const std::string& what);
   void BlameInputs(const Job& job, const Status& status);
   void RemoveFiles(FileNumber number);
   void EmptyTrash();

@@ -84,6 +84,8 @@ class FileSystem {
   virtual Result<bool> Exists(const std::string& path) = 0;
   // The absolute path of something that is there, without links, "." and "..".
   virtual Result<std::string> RealPath(const std::string& path) = 0;
+  // How many bytes this process may still write where the directory is. Others write there too.
+  virtual Result<uint64_t> FreeBytes(const std::string& directory) = 0;
   // flock on the file, created if need be. Held by another: kFailedPrecondition `locked`, the
   // message with the holder's process id as far as known. The file then holds this process's id.
   virtual Result<std::unique_ptr<FileLock>> Lock(const std::string& path) = 0;

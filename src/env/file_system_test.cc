@@ -311,6 +311,17 @@ TEST(PosixFsTest, APipeIsRefusedAndNotWaitedFor) {
   EXPECT_EQ(fs.Lock(path).status().code(), StatusCode::kIoError);
 }
 
+TEST(PosixFsTest, FreeBytesAreThoseOfTheDirectory) {
+  TempDir temp;
+  PosixFs fs;
+  const auto free = fs.FreeBytes(temp.path());
+  ASSERT_TRUE(free.ok()) << free.status().ToString();
+  EXPECT_GT(*free, 0u);
+  const auto missing = fs.FreeBytes(JoinPath(temp.path(), "nowhere"));
+  EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);
+  EXPECT_NE(missing.status().message().find("statvfs"), std::string::npos);
+}
+
 TEST(PosixFsTest, AFullDeviceIsNoSpace) {
   PosixFs fs;
   auto file = fs.Open("/dev/full", OpenMode::kReadWrite);

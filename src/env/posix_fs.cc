@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cstring>
@@ -224,6 +225,12 @@ Result<std::string> PosixFs::RealPath(const std::string& path) {
   const std::unique_ptr<char, void (*)(void*)> real(realpath(path.c_str(), nullptr), free);
   if (real == nullptr) return ErrnoStatus("realpath", path, errno);
   return std::string(real.get());
+}
+
+Result<uint64_t> PosixFs::FreeBytes(const std::string& directory) {
+  struct statvfs info;
+  if (statvfs(directory.c_str(), &info) != 0) return ErrnoStatus("statvfs", directory, errno);
+  return uint64_t{info.f_bavail} * info.f_frsize;  // without what is kept for root
 }
 
 Result<std::unique_ptr<FileLock>> PosixFs::Lock(const std::string& path) {

@@ -17,6 +17,7 @@ class PosixFs final : public FileSystem {
   Status SyncDir(const std::string& path) override;
   Result<std::vector<std::string>> List(const std::string& path) override;
   Result<bool> Exists(const std::string& path) override;
+  Result<uint64_t> FreeBytes(const std::string& directory) override;
   Result<std::string> RealPath(const std::string& path) override;
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
   Result<std::unique_ptr<FileLock>> LockForeign(const std::string& path) override;

@@ -423,6 +423,7 @@ def main():
     finally:
         if audit.Server.latest:
             audit.Server.latest.process.kill()  # however the life ended
+            audit.Server.latest.process.wait()  # else its file system cannot be unmounted
     simulations.join()
     faults += simulations.faults + [fault for fault in processes.faults if not any(fault in said for said in faults)]
     if not faults:

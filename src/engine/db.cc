@@ -392,13 +392,13 @@ void Db::Impl::Start() {
   for (Task& task : prober_tasks_) {
     task.Add(executor, "prober", Priority::kNormal, [this] { return prober_->Step(); });
   }
-  flusher_task_.Add(executor, "flusher", Priority::kIdle, [this] { return flusher_->Step(); });
-  sidecar_task_.Add(executor, "sidecar-keeper", Priority::kIdle,
+  // Ingest waits for it as soon as memtables do.
+  flusher_task_.Add(executor, "flusher", Priority::kNormal, [this] { return flusher_->Step(); });
+  sidecar_task_.Add(executor, "sidecar-keeper", Priority::kLow,
                     [this] { return sidecars_->Step(); });
-  compactor_task_.Add(executor, "compactor", Priority::kIdle,
-                      [this] { return compactor_->Step(); });
+  compactor_task_.Add(executor, "compactor", Priority::kLow, [this] { return compactor_->Step(); });
   if (options_.scrub_bytes_per_second == 0) return;  // off
-  scrub_task_.Add(executor, "scrubber", Priority::kIdle, [this] { return scrubber_->Step(); });
+  scrub_task_.Add(executor, "scrubber", Priority::kLow, [this] { return scrubber_->Step(); });
 }
 
 View Db::Impl::TakeView() const {
@@ -507,7 +507,7 @@ void Db::Impl::Backup(const std::string& target, const BackupOptions& options, B
   MutexLock lock(backup_task_mutex_);
   if (closing_) return;  // Close answers it
   if (!std::exchange(backup_task_added_, true)) {
-    backup_task_.Add(env_.executor(), "backup", Executor::Priority::kIdle,
+    backup_task_.Add(env_.executor(), "backup", Executor::Priority::kLow,
                      [this] { return backups_->Step(); });
   }
   backup_task_.Wake();

@@ -132,7 +132,9 @@ struct StepResult {
 class Executor {
  public:
   using TaskId = uint64_t;  // > 0
-  enum class Priority : uint8_t { kNormal, kIdle };
+  // kLow: nobody waits for it. Threads of normal priority get ten times the processor time; it is
+  // never starved by them (docs/adr/0010-background-threads-are-nice.md).
+  enum class Priority : uint8_t { kNormal, kLow };
 
   virtual ~Executor() = default;
   // The step is called soon, never by two threads at once.

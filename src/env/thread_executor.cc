@@ -1,14 +1,21 @@
 #include "env/thread_executor.h"
 
 #include <pthread.h>
-#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 namespace tallystick {
+namespace {
+
+constexpr int kLowNice = 10;  // a tenth of the weight of nice 0
+
+}  // namespace
 
 Executor::TaskId ThreadExecutor::Add(std::string_view name, Priority priority,
                                      std::function<StepResult()> step) {
   auto task = std::make_shared<Task>();
   task->step = std::move(step);
+  task->priority = priority;
   TaskId id;
   {
     MutexLock lock(mutex_);
@@ -18,15 +25,20 @@ Executor::TaskId ThreadExecutor::Add(std::string_view name, Priority priority,
   task->thread = std::thread([this, task] { Run(*task); });
   const std::string short_name(name.substr(0, 15));  // what the kernel keeps
   pthread_setname_np(task->thread.native_handle(), short_name.c_str());
-  if (priority == Priority::kIdle) {
-    const sched_param none{};
-    // Where it is refused the task runs at normal priority: slower for others, not wrong.
-    pthread_setschedparam(task->thread.native_handle(), SCHED_IDLE, &none);
-  }
   return id;
 }
 
+// On Linux a nice value is a thread's own.
+void ThreadExecutor::Lower(Task& task) {
+  MutexLock lock(task.mutex);
+  task.thread_id = gettid();
+  task.normal_nice = getpriority(PRIO_PROCESS, 0);
+  // Where it is refused the task runs at normal priority: slower for others, not wrong.
+  setpriority(PRIO_PROCESS, 0, task.normal_nice + kLowNice);
+}
+
 void ThreadExecutor::Run(Task& task) {
+  if (task.priority == Priority::kLow) Lower(task);
   while (true) {
     {
       MutexLock lock(task.mutex);
@@ -70,12 +82,12 @@ void ThreadExecutor::Remove(TaskId id) {
     MutexLock lock(task->mutex);
     task->removed = true;
     task->changed.NotifyOne();
+    // A step of a low task may be at work, slow beside busy threads: nobody is served by waiting
+    // for it. Without CAP_SYS_NICE or an RLIMIT_NICE of 20 this is refused, and it is waited for.
+    if (task->thread_id != 0) {
+      setpriority(PRIO_PROCESS, static_cast<id_t>(task->thread_id), task->normal_nice);
+    }
   }
-  // A step of an idle task may be at work, and beside busy threads it would be starved: nobody is
-  // served by waiting for it. Without CAP_SYS_NICE or an RLIMIT_NICE of 20 this is refused, and it
-  // is waited for.
-  const sched_param none{};
-  pthread_setschedparam(task->thread.native_handle(), SCHED_OTHER, &none);
   task->thread.join();
   MutexLock lock(mutex_);
   tasks_.erase(id);

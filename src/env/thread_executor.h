@@ -23,14 +23,18 @@ class ThreadExecutor final : public Executor {
  private:
   struct Task {
     std::function<StepResult()> step;
+    Priority priority = Priority::kNormal;
     std::thread thread;
     Mutex mutex;
     CondVar changed;
     bool woken GUARDED_BY(mutex) = false;
     bool removed GUARDED_BY(mutex) = false;
+    pid_t thread_id GUARDED_BY(mutex) = 0;  // once it runs at low priority
+    int normal_nice GUARDED_BY(mutex) = 0;
   };
 
   void Run(Task& task);
+  static void Lower(Task& task);  // by the task's thread
   std::shared_ptr<Task> Find(TaskId id);
 
   Clock& clock_;

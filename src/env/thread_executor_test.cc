@@ -2,8 +2,9 @@
 
 #include <gtest/gtest.h>
 #include <pthread.h>
-#include <sched.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <atomic>
 #include <set>
 #include <string>
@@ -151,30 +152,41 @@ TEST_F(ThreadExecutorTest, RemoveReturnsWhenTheStepIsOverAndItNeverRunsAgain) {
   releaser.join();
 }
 
-int PolicyOfThisThread() {
-  int policy = SCHED_OTHER;
-  sched_param param{};
-  EXPECT_EQ(pthread_getschedparam(pthread_self(), &policy, &param), 0);
-  return policy;
+int NiceOfThisThread() { return getpriority(PRIO_PROCESS, 0); }
+
+TEST_F(ThreadExecutorTest, ALowTaskIsNiceAndANormalOneIsNot) {
+  for (const auto priority : {Executor::Priority::kNormal, Executor::Priority::kLow}) {
+    Counter ran;
+    int nice = 0;
+    const auto task = executor_.Add("task", priority, [&] {
+      nice = NiceOfThisThread();
+      ran.Add();
+      return StepResult::Done();
+    });
+    ran.AwaitAtLeast(1);
+    executor_.Remove(task);
+    const int expected = NiceOfThisThread() + (priority == Executor::Priority::kLow ? 10 : 0);
+    EXPECT_EQ(nice, std::min(expected, 19));
+  }
 }
 
-// The step ends when it sees that it is no longer starved.
-TEST_F(ThreadExecutorTest, RemoveRaisesAnIdleTaskThatIsInItsStep) {
+// The step ends when it sees that it is no longer slowed down.
+TEST_F(ThreadExecutorTest, RemoveRaisesALowTaskThatIsInItsStep) {
+  const int normal = NiceOfThisThread();
+  if (normal > 9) GTEST_SKIP() << "runs at nice " << normal << ": there is no lower priority";
   bool may = false;  // lower a thread and raise it again
-  std::thread([&may] {
-    const sched_param none{};
-    may = pthread_setschedparam(pthread_self(), SCHED_IDLE, &none) == 0 &&
-          pthread_setschedparam(pthread_self(), SCHED_OTHER, &none) == 0;
+  std::thread([&may, normal] {
+    may =
+        setpriority(PRIO_PROCESS, 0, normal + 1) == 0 && setpriority(PRIO_PROCESS, 0, normal) == 0;
   }).join();
   if (!may) GTEST_SKIP() << "no RLIMIT_NICE, and no CAP_SYS_NICE";
   Counter lowered;
   bool raised = false;
-  const auto task = executor_.Add("idle", Executor::Priority::kIdle, [&] {
-    while (PolicyOfThisThread() != SCHED_IDLE) std::this_thread::yield();
+  const auto task = executor_.Add("low", Executor::Priority::kLow, [&] {
+    EXPECT_EQ(NiceOfThisThread(), normal + 10);
     lowered.Add();
     const int64_t until = clock_.MonotonicMicros() + 10'000'000;
-    while (!raised && clock_.MonotonicMicros() < until)
-      raised = PolicyOfThisThread() == SCHED_OTHER;
+    while (!raised && clock_.MonotonicMicros() < until) raised = NiceOfThisThread() == normal;
     return StepResult::Done();
   });
   lowered.AwaitAtLeast(1);
@@ -189,7 +201,7 @@ TEST_F(ThreadExecutorTest, EachTaskHasAThreadOfItsOwnWithItsName) {
   Counter ready;
   std::vector<Executor::TaskId> tasks;
   for (const char* name : {"one", "two", "a name longer than fifteen"}) {
-    tasks.push_back(executor_.Add(name, Executor::Priority::kIdle, [&] {
+    tasks.push_back(executor_.Add(name, Executor::Priority::kLow, [&] {
       char kept[16] = {};
       pthread_getname_np(pthread_self(), kept, sizeof kept);
       MutexLock lock(mutex);

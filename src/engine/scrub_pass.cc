@@ -84,7 +84,8 @@ void ScrubPass::EntrySum::Add(const SidecarEntry& entry) {
 
 ScrubPass::ScrubPass(const ScrubSources& sources, OnFault on_fault)
     : sources_(sources), on_fault_(std::move(on_fault)), cache_(kCacheBytes) {
-  for (const auto& segment : sources_.versions.Current()->segments) {
+  const auto version = sources_.versions.Current();
+  for (const auto& segment : version->segments) {
     items_.push_back({segment, {}, {}});
     bytes_expected_ += segment->listed().bytes;
     if (const auto sidecar = segment->sidecar()) bytes_expected_ += sidecar->bytes();

@@ -5,9 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "testing/pass_through_fs.h"
 #include "testing/rig.h"
 #include "testing/tried.h"
 
@@ -23,6 +26,15 @@ OpenOptions Options(uint32_t fan_in) {
   options.queue_bytes_max = 4 << 20;
   return options;
 }
+
+// Says that so much is free.
+class RoomFs final : public PassThroughFs {
+ public:
+  using PassThroughFs::PassThroughFs;
+  Result<uint64_t> FreeBytes(const std::string&) override { return free_bytes; }
+
+  uint64_t free_bytes = 0;
+};
 
 class CompactionTest : public testing::Test {
  protected:
@@ -59,7 +71,17 @@ class CompactionTest : public testing::Test {
     rig.machine.fs().SetContent(path, content);
   }
 
+  // Nothing is free until the test says so.
+  RoomFs& LimitRoom(Rig& rig) {
+    room_ = std::make_unique<RoomFs>(rig.machine.fs());
+    rig.machine.SetFileSystem(room_.get());
+    return *room_;
+  }
+
   int next_id_ = 0;
+
+ private:
+  std::unique_ptr<RoomFs> room_;
 };
 
 TEST_F(CompactionTest, MergesWhatIsDueAndDeletesTheInputs) {
@@ -85,29 +107,73 @@ TEST_F(CompactionTest, MergesWhatIsDueAndDeletesTheInputs) {
 TEST_F(CompactionTest, AMergeWithoutRoomForItIsNotBegun) {
   Rig rig(Options(0));
   MakeSegments(rig, 4);
-  SimFs& fs = rig.machine.fs();
-  // For two log files and a part of a third one; a merge takes a few blocks.
-  fs.SetCapacity(fs.UsedBytes() + Options(3).wal_file_bytes * 5 / 2);
+  RoomFs& fs = LimitRoom(rig);
   OpenWith(rig, Options(3));
   rig.Pass(100);
   const auto files = rig.Files(".seg");
+  ASSERT_EQ(files.size(), 4u);
   rig.Ingest(next_id_, next_id_ + 5);
   DbStatus status = rig.status();
   EXPECT_EQ(status.compaction.code(), StatusCode::kNoSpace) << status.compaction.ToString();
   EXPECT_EQ(status.compactions, 0u);
   EXPECT_EQ(status.compaction_failures, 0u);
   EXPECT_EQ(status.compaction_bytes_written, 0u);
-  EXPECT_EQ(rig.Files(".seg"), files);
   std::optional<Status> full;
   rig.machine.db().CompactAsync([&](Status done) { full = std::move(done); });
   rig.Pass(100);
   EXPECT_EQ(full.value_or(Status::Ok()).code(), StatusCode::kNoSpace);
-  fs.SetCapacity(std::nullopt);
+  EXPECT_EQ(rig.Files(".seg"), files);
+  // What may be merged takes three quarters of all, and the log as much again.
+  fs.free_bytes = status.segment_file_bytes * 5 / 4;
+  rig.Pass(100);
+  EXPECT_EQ(rig.status().compactions, 0u);
+  fs.free_bytes = status.segment_file_bytes * 2;
   rig.Pass(100);
   status = rig.status();
   EXPECT_TRUE(status.compaction.ok()) << status.compaction.ToString();
   EXPECT_GT(status.compactions, 0u);
   rig.ExpectWhole();
+}
+
+// What is due has no room, but a smaller merge has. Where nothing has any, that is what ingest
+// says.
+TEST_F(CompactionTest, WithLittleRoomASmallerMergeIsBetterThanNone) {
+  Rig rig(Options(0));
+  MakeSegments(rig, 4);
+  RoomFs& fs = LimitRoom(rig);
+  OpenOptions options = Options(3);
+  options.runs_slow = 2;
+  options.runs_max = 4;
+  OpenWith(rig, options);
+  rig.Pass(100);
+  const Status refused = rig.machine.Ingest({SmallEvent(next_id_)}).status();
+  EXPECT_EQ(refused.code(), StatusCode::kNoSpace) << refused.ToString();
+  EXPECT_NE(refused.message().find("4 segments wait to be merged"), std::string::npos)
+      << refused.ToString();
+  fs.free_bytes = rig.status().segment_file_bytes * 5 / 4;  // a half of them, and the log as much
+  rig.Pass(100);
+  EXPECT_GT(rig.status().compactions, 0u);
+  EXPECT_TRUE(rig.machine.Ingest({SmallEvent(next_id_)}).ok());
+  ASSERT_TRUE(rig.machine.Close().ok());
+}
+
+// A merge that waits for room is forgotten when nothing waits any more.
+TEST_F(CompactionTest, NoRoomIsSaidOnlyAsLongAsSomethingWaits) {
+  Rig rig(Options(0));
+  MakeSegments(rig, 2);
+  RoomFs& fs = LimitRoom(rig);
+  OpenWith(rig, Options(3));  // of two nothing is due
+  rig.Pass(100);
+  EXPECT_TRUE(rig.status().compaction.ok());
+  std::optional<Status> full;
+  rig.machine.db().CompactAsync([&](Status done) { full = std::move(done); });
+  rig.Pass(1);
+  EXPECT_EQ(full.value_or(Status::Ok()).code(), StatusCode::kNoSpace);
+  EXPECT_EQ(rig.status().compaction.code(), StatusCode::kNoSpace);
+  rig.Pass(100);
+  EXPECT_TRUE(rig.status().compaction.ok()) << rig.status().compaction.ToString();
+  EXPECT_EQ(rig.status().compactions, 0u);
+  ASSERT_TRUE(rig.machine.Close().ok());
 }
 
 // A read that began before a merge goes on as if nothing had happened: its files stay.

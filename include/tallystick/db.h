@@ -132,7 +132,7 @@ struct DbStatus {
       0;  // segments that merges came to nothing with, not known as damaged
   uint64_t compaction_due_inputs = 0;  // segments of the merge that is due next; 0: none is
   uint64_t compaction_due_rows = 0;
-  Status compaction;  // ok, or why the last attempt failed
+  Status compaction;  // ok, or why the last attempt failed, or kNoSpace: the next waits for room
   std::vector<CompactionProgress>
       compacting;  // a small merge interrupts a large one: the last goes on
   ScrubStatus scrub;

@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/check.h"
 #include "base/mutant.h"
@@ -25,9 +26,10 @@ namespace {
 
 constexpr int64_t kPauseMinMicros = 1'000'000;
 constexpr int64_t kPauseMaxMicros = 60'000'000;
-constexpr uint32_t kSliceGroups = 16;     // row groups of a step
-constexpr uint64_t kSliceKeys = 131'072;  // of a step
-constexpr uint64_t kSlicePages = 1024;    // of a step
+constexpr int64_t kRoomMicros = 5'000'000;  // between two looks at how much is free
+constexpr uint32_t kSliceGroups = 16;       // row groups of a step
+constexpr uint64_t kSliceKeys = 131'072;    // of a step
+constexpr uint64_t kSlicePages = 1024;      // of a step
 constexpr uint64_t kSampleKeys = 16;
 // A merge interrupts one that is this many times as large.
 constexpr uint64_t kInterruptFactor = 4;
@@ -89,13 +91,11 @@ StepResult Compactor::Step() {
   if (hooks_.must_wait && hooks_.must_wait()) return StepResult::Wait();  // we are woken
   if (jobs_.empty() || jobs_.back()->phase <= Phase::kCheckKeys) {
     const auto version = versions_.Current();
-    if (const auto plan = PickNext(*version); plan.has_value()) {
-      const Status room = CheckRoom(*version, *plan);
-      if (!room.ok() && jobs_.empty()) {
-        return PutOff(room, fmt::format("merging {} segments", plan->end - plan->begin));
-      }
-      if (room.ok()) StartJob(*version, *plan);
-    }
+    const auto plan = PickNext(*version);
+    const Status room = plan.has_value() ? CheckRoom(*version, *plan) : Status::Ok();
+    if (!room.ok() && jobs_.empty()) return WaitForRoom(room, plan->end - plan->begin);
+    if (room.ok()) NoteRoom();
+    if (room.ok() && plan.has_value()) StartJob(*version, *plan);
   }
   if (jobs_.empty()) {
     if (!WaitsForSidecar()) EndFull(Status::Ok());  // else its rebuilding wakes us
@@ -121,7 +121,9 @@ std::optional<CompactionPlan> Compactor::PickNext(const DataVersion& version) co
   auto plan = PickCompaction(runs, limits);
   // Before ingest is held back any merge is better than none: a tier need not be full.
   const bool many = options_.runs_slow > 0 && versions_.mergeable_runs() >= options_.runs_slow;
-  if (!plan.has_value() && (full() || many) && jobs_.empty()) plan = PickAny(runs, limits);
+  if ((full() || many) && jobs_.empty() && (!plan.has_value() || !CheckRoom(version, *plan).ok())) {
+    plan = PickAny(runs, limits);
+  }
   if (plan.has_value() && !jobs_.empty() && plan->rows > jobs_.back()->rows / kInterruptFactor) {
     return std::nullopt;
   }
@@ -130,13 +132,9 @@ std::optional<CompactionPlan> Compactor::PickNext(const DataVersion& version) co
 
 // A merge that fills the disk would stop ingest until it has failed, and again at its next attempt.
 Status Compactor::CheckRoom(const DataVersion& version, const CompactionPlan& plan) const {
-  uint64_t needed = 2 * options_.wal_file_bytes;  // the log goes on
-  for (size_t i = plan.begin; i < plan.end; ++i) {
-    const LiveSegment& input = *version.segments[i];
-    needed += input.listed().bytes;
-    if (const auto sidecar = input.sidecar()) needed += sidecar->bytes();
-    if (const auto rollup = input.rollup()) needed += rollup->bytes();
-  }
+  uint64_t needed = 0;
+  for (size_t i = plan.begin; i < plan.end; ++i) needed += version.segments[i]->file_bytes();
+  needed += std::min(needed, 2 * options_.wal_file_bytes);  // the log goes on meanwhile
   const auto free = env_.fs().FreeBytes(layout_.segment_dir);
   if (!free.ok() || *free >= needed) return Status::Ok();  // who cannot tell finds out
   return Status::NoSpace(
@@ -417,9 +415,14 @@ StepResult Compactor::Fail(Job& job, const Status& status) {
     MutexLock lock(mutex_);
     ++readings_.failures;
     readings_.sidecar_failures += job.sidecar_failed ? 1 : 0;
+    readings_.status = status;
   }
-  const std::string what =
-      fmt::format("merging {} segments into {} failed, and", job.inputs.size(), job.number.value);
+  EndFull(status);
+  pause_us_ = std::clamp(pause_us_ * 2, kPauseMinMicros, kPauseMaxMicros);
+  retry_at_us_ = env_.clock().MonotonicMicros() + pause_us_;
+  Log(status.code() == StatusCode::kCorruption ? LogLevel::kError : LogLevel::kWarning,
+      fmt::format("merging {} segments into {} failed, and is put off for {} ms: {}",
+                  job.inputs.size(), job.number.value, pause_us_ / 1000, status.ToString()));
   if (job.phase != Phase::kManifest) {
     const FileNumber number = job.number;
     {
@@ -431,20 +434,29 @@ StepResult Compactor::Fail(Job& job, const Status& status) {
     RemoveFiles(number);
   }
   Publish();
-  return PutOff(status, what);
+  return StepResult::WaitUntil(retry_at_us_);
 }
 
-StepResult Compactor::PutOff(const Status& status, const std::string& what) {
+// Nothing has failed, and to ask again costs nothing.
+StepResult Compactor::WaitForRoom(const Status& status, size_t segments) {
+  EndFull(status);
   {
     MutexLock lock(mutex_);
     readings_.status = status;
   }
-  EndFull(status);
-  pause_us_ = std::clamp(pause_us_ * 2, kPauseMinMicros, kPauseMaxMicros);
-  retry_at_us_ = env_.clock().MonotonicMicros() + pause_us_;
-  Log(status.code() == StatusCode::kCorruption ? LogLevel::kError : LogLevel::kWarning,
-      fmt::format("{} is put off for {} ms: {}", what, pause_us_ / 1000, status.ToString()));
+  if (!no_room_) {
+    Log(LogLevel::kWarning,
+        fmt::format("merging {} segments waits for room: {}", segments, status.ToString()));
+  }
+  no_room_ = true;
+  retry_at_us_ = env_.clock().MonotonicMicros() + kRoomMicros;
   return StepResult::WaitUntil(retry_at_us_);
+}
+
+void Compactor::NoteRoom() {
+  if (!std::exchange(no_room_, false)) return;
+  MutexLock lock(mutex_);
+  readings_.status = Status::Ok();
 }
 
 void Compactor::RemoveFiles(FileNumber number) {

@@ -75,7 +75,7 @@ class Compactor {
     uint64_t bytes_written = 0;  // of all three files, of merges that succeeded or not
     uint64_t segments_deleted = 0;
     uint64_t left_out = 0;  // segments that no merge is tried with any more, though none is damaged
-    Status status;          // ok, or why the last attempt failed
+    Status status;  // ok, or why the last attempt failed, or kNoSpace: the next one waits for room
     std::vector<CompactionProgress> running;  // the one that is going on last
   };
   Readings Read() const;
@@ -97,7 +97,8 @@ class Compactor {
   void WriteSums(Job& job);
   Status CommitManifest(Job& job);
   StepResult Fail(Job& job, const Status& status);
-  StepResult PutOff(const Status& status, const std::string& what);
+  StepResult WaitForRoom(const Status& status, size_t segments);
+  void NoteRoom();
   void BlameInputs(const Job& job, const Status& status);
   void RemoveFiles(FileNumber number);
   void EmptyTrash();
@@ -128,6 +129,7 @@ class Compactor {
   std::vector<std::unique_ptr<Job>> jobs_;  // each smaller than the one before; the last goes on
   int64_t retry_at_us_ = 0;
   int64_t pause_us_ = 0;  // before the next attempt; grows while attempts fail
+  bool no_room_ = false;  // for what would be merged next, at the last look
   // By first input: how often what was made of it did not agree with it, though no input was to
   // blame.
   std::map<uint64_t, uint32_t> disagreed_;

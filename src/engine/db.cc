@@ -446,9 +446,13 @@ Status Db::Impl::RunsLimit() const {
   if (options_.compaction_fan_in == 0 || options_.runs_max == 0 || runs < options_.runs_max) {
     return Status::Ok();
   }
-  return Status::Unavailable(
-      "compaction_behind",
-      fmt::format("{} segments wait to be merged, of {} allowed", runs, options_.runs_max));
+  const std::string waiting =
+      fmt::format("{} segments wait to be merged, of {} allowed", runs, options_.runs_max);
+  const Status merging = compactor_->Read().status;
+  if (merging.code() == StatusCode::kNoSpace) {
+    return Status::NoSpace(waiting + ": " + merging.message());
+  }
+  return Status::Unavailable("compaction_behind", waiting);
 }
 
 void Db::Impl::CompactAsync(std::function<void(Status)> done) {

@@ -230,7 +230,11 @@ Result<std::string> PosixFs::RealPath(const std::string& path) {
 Result<uint64_t> PosixFs::FreeBytes(const std::string& directory) {
   struct statvfs info;
   if (statvfs(directory.c_str(), &info) != 0) return ErrnoStatus("statvfs", directory, errno);
-  return uint64_t{info.f_bavail} * info.f_frsize;  // without what is kept for root
+  if (info.f_blocks == 0) {
+    return Status::IoError("statvfs " + directory +
+                           ": the file system does not say how large it is");
+  }
+  return uint64_t{geteuid() == 0 ? info.f_bfree : info.f_bavail} * info.f_frsize;
 }
 
 Result<std::unique_ptr<FileLock>> PosixFs::Lock(const std::string& path) {

@@ -46,7 +46,11 @@ void ThreadExecutor::Run(Task& task) {
       task.woken = false;
     }
     const StepResult result = task.step();
-    if (result.kind == StepResult::Kind::kDone) return;
+    if (result.kind == StepResult::Kind::kDone) {
+      MutexLock lock(task.mutex);
+      task.thread_id = 0;  // another thread's from now on
+      return;
+    }
     if (result.kind == StepResult::Kind::kAgain) continue;
     MutexLock lock(task.mutex);
     while (!task.woken && !task.removed) {

@@ -149,14 +149,14 @@ class Entry {
   void Add(const Run& run) {
     rows_ += run.count;
     if (given_up_) return;
-    RollupLine& line = LineOf(run.key);
+    RollupLine* line = LineOf(run.key);
+    if (line == nullptr) return GiveUp();
     if (run.wide) {
-      line.sum.Add(run.wide_sum);
+      line->sum.Add(run.wide_sum);
     } else {
-      line.sum.Add(run.sum);
+      line->sum.Add(run.sum);
     }
-    line.count += run.count;
-    if (lines_.size() > lines_max_) GiveUp();
+    line->count += run.count;
   }
 
   bool given_up() const { return given_up_; }  // it will have no lines
@@ -172,30 +172,37 @@ class Entry {
   }
 
  private:
-  static constexpr size_t kBucketsKept = 256;  // to clear many takes long for a few lines
+  using Lines = std::vector<RollupLine>;
+  using Index = boost::unordered_flat_map<RollupKey, uint32_t, KeyHash>;
+  static constexpr size_t kLinesKept = 256;  // to clear many takes long for a few lines
 
-  // Neighbouring runs differ in source and kind above all: the last line of each is at hand.
-  RollupLine& LineOf(const RollupKey& key) {
+  // Neighbouring runs differ in source and kind above all: the last line of each is at hand. Null:
+  // it would be one line too many.
+  RollupLine* LineOf(const RollupKey& key) {
     uint32_t& recent = recent_[(key.source * 3 + key.kind) % recent_.size()];
     if (recent >= lines_.size() || lines_[recent].key != key) {
       const auto [found, is_new] = index_.try_emplace(key, static_cast<uint32_t>(lines_.size()));
+      if (is_new && lines_.size() == lines_max_) return nullptr;
       if (is_new) lines_.push_back({.key = key});
       recent = found->second;
     }
-    return lines_[recent];
+    return &lines_[recent];
   }
 
   // More lines than all rows that may yet come can pay for, or than are held.
   void GiveUp() {
     given_up_ = true;
-    index_ = {};
-    lines_ = {};
+    FreeLines();
+  }
+  void FreeLines() {
+    Lines().swap(lines_);
+    Index().swap(index_);
   }
   void Clear() {
-    lines_.clear();
-    if (index_.bucket_count() > kBucketsKept) {
-      index_ = {};
+    if (lines_.capacity() > kLinesKept) {
+      FreeLines();
     } else {
+      lines_.clear();
       index_.clear();
     }
     rows_ = 0;
@@ -204,9 +211,9 @@ class Entry {
 
   const uint64_t rows_per_line_min_;
   const uint64_t lines_max_;
-  std::vector<RollupLine> lines_;
-  boost::unordered_flat_map<RollupKey, uint32_t, KeyHash> index_;  // of lines_
-  std::array<uint32_t, 16> recent_{};                              // of lines_, not always right
+  Lines lines_;
+  Index index_;                        // of lines_
+  std::array<uint32_t, 16> recent_{};  // of lines_, not always right
   uint64_t rows_ = 0;
   bool given_up_ = false;
 };

@@ -26,7 +26,7 @@ class RowMap {
   // REQUIRES: row < size().
   uint32_t At(uint32_t row) const;
   // For looking up many rows that are anywhere: PrefetchSample of all of them, then PrefetchBits,
-  // then At waits for no memory. REQUIRES: row < size().
+  // then At seldom waits for memory. REQUIRES: row < size().
   void PrefetchSample(uint32_t row) const {
     __builtin_prefetch(&samples_[row / kSampleRows]);
     __builtin_prefetch(&low_[uint64_t{row} * low_bits_ / kWordBits]);

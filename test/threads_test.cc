@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "tallystick/backup.h"
 #include "tallystick/db.h"
 #include "testing/temp_dir.h"
 
@@ -111,6 +112,51 @@ TEST(Threads, ReadersNeverSeeHalfABatchNorATotalThatIsNotTheSumOfItsRows) {
   ASSERT_TRUE(report.ok());
   EXPECT_TRUE(report->faults.empty()) << report->faults[0];
   EXPECT_EQ(report->rows, static_cast<uint64_t>(kWriters * kBatches * kEventsPerBatch));
+}
+
+// What is published all the time is walked through all the time.
+TEST(Threads, ScrubsAndBackupsGoOnBesideFlushesAndMerges) {
+  TempDir dir;
+  OpenOptions options = SmallLogs();
+  options.background_bytes_per_second = 0;
+  options.scrub_bytes_per_second = 1 << 30;
+  auto opened = Db::Open(dir.path() + "/data", options);
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  Db& db = *opened;
+  std::atomic<bool> stop = false;
+  std::atomic<int> backups = 0;
+  std::vector<std::thread> threads;
+  for (int w = 0; w < kWriters; ++w) {
+    threads.emplace_back([&db, w] {
+      for (int b = 0; b < kBatches; ++b) ASSERT_TRUE(IngestInTheEnd(db, w, b).ok());
+    });
+  }
+  threads.emplace_back([&] {
+    while (!stop) {
+      ASSERT_TRUE(db.StartScrub().ok());
+      std::this_thread::yield();
+    }
+  });
+  threads.emplace_back([&] {
+    while (!stop) {
+      auto backup = db.Backup(dir.path() + "/backup", {});
+      ASSERT_TRUE(backup.ok()) << backup.status().ToString();
+      ++backups;
+    }
+  });
+  for (int w = 0; w < kWriters; ++w) threads[static_cast<size_t>(w)].join();
+  const Status merged = db.Compact({});
+  EXPECT_TRUE(merged.ok()) << merged.ToString();
+  stop = true;
+  for (size_t t = kWriters; t < threads.size(); ++t) threads[t].join();
+  const DbStatus status = db.GetStatus();
+  EXPECT_GT(status.scrub.passes, 1u);
+  EXPECT_EQ(status.scrub.faults, 0u);
+  EXPECT_GT(status.compactions, 0u);
+  EXPECT_GT(backups, 0);
+  EXPECT_TRUE(db.Close().ok());
+  auto report = VerifyBackup(dir.path() + "/backup", nullptr, {});
+  EXPECT_TRUE(report.ok()) << report.status().ToString();
 }
 
 TEST(Threads, ClosingAnswersEveryRequest) {

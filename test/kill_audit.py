@@ -145,7 +145,8 @@ def damage_sidecars(data, rng):
             continue
         damaged += 1
         path = os.path.join(folder, name)
-        kind = rng.randrange(4)
+        # A kill while the file was written may have left it empty.
+        kind = rng.randrange(4) if os.path.getsize(path) > 0 else rng.choice((0, 3))
         if kind == 0:
             os.remove(path)
         elif kind == 1:

@@ -2,36 +2,31 @@
 
 namespace tallystick {
 
-class TraceFile final : public File {
+class TraceFile final : public PassThroughFile {
  public:
-  TraceFile(TraceFs& fs, std::unique_ptr<File> inner) : fs_(fs), inner_(std::move(inner)) {}
+  TraceFile(TraceFs& fs, std::unique_ptr<File> inner)
+      : PassThroughFile(std::move(inner)), fs_(fs) {}
 
-  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) override {
-    return inner_->ReadAt(offset, out);
-  }
   Result<size_t> WriteAt(uint64_t offset, ByteSpan data) override {
-    auto written = inner_->WriteAt(offset, data);
+    auto written = PassThroughFile::WriteAt(offset, data);
     fs_.Add("write " + fs_.Relative(path()) + " " + std::to_string(offset) + "+" +
                 std::to_string(data.size()),
             written.status());
     return written;
   }
   Status Sync() override {
-    Status status = inner_->Sync();
+    Status status = PassThroughFile::Sync();
     fs_.Add("sync " + fs_.Relative(path()), status);
     return status;
   }
-  Result<uint64_t> Size() override { return inner_->Size(); }
   Status Truncate(uint64_t bytes) override {
-    Status status = inner_->Truncate(bytes);
+    Status status = PassThroughFile::Truncate(bytes);
     fs_.Add("truncate " + fs_.Relative(path()) + " " + std::to_string(bytes), status);
     return status;
   }
-  const std::string& path() const override { return inner_->path(); }
 
  private:
   TraceFs& fs_;
-  std::unique_ptr<File> inner_;
 };
 
 std::string TraceFs::Relative(const std::string& path) const {
@@ -53,7 +48,7 @@ std::string TraceFs::Text() const {
 
 Result<std::unique_ptr<File>> TraceFs::Open(const std::string& path, OpenMode mode,
                                             OpenFlags flags) {
-  auto file = inner_.Open(path, mode, flags);
+  auto file = PassThroughFs::Open(path, mode, flags);
   if (mode == OpenMode::kCreateNew) {
     Add("create " + Relative(path) + (flags.direct_dsync ? " direct" : ""), file.status());
   } else if (flags.direct_dsync && mode != OpenMode::kRead) {
@@ -64,38 +59,38 @@ Result<std::unique_ptr<File>> TraceFs::Open(const std::string& path, OpenMode mo
 }
 
 Status TraceFs::CreateDir(const std::string& path) {
-  Status status = inner_.CreateDir(path);
+  Status status = PassThroughFs::CreateDir(path);
   Add("mkdir " + Relative(path), status);
   return status;
 }
 
 Status TraceFs::Remove(const std::string& path) {
-  Status status = inner_.Remove(path);
+  Status status = PassThroughFs::Remove(path);
   // Nothing was there: nothing changed.
   if (status.code() != StatusCode::kNotFound) Add("remove " + Relative(path), status);
   return status;
 }
 
 Status TraceFs::Rename(const std::string& from, const std::string& to) {
-  Status status = inner_.Rename(from, to);
+  Status status = PassThroughFs::Rename(from, to);
   Add("rename " + Relative(from) + " " + Relative(to), status);
   return status;
 }
 
 Status TraceFs::Link(const std::string& from, const std::string& to) {
-  Status status = inner_.Link(from, to);
+  Status status = PassThroughFs::Link(from, to);
   Add("link " + Relative(from) + " " + Relative(to), status);
   return status;
 }
 
 Status TraceFs::SyncDir(const std::string& path) {
-  Status status = inner_.SyncDir(path);
+  Status status = PassThroughFs::SyncDir(path);
   Add("syncdir " + Relative(path), status);
   return status;
 }
 
 Result<std::unique_ptr<FileLock>> TraceFs::Lock(const std::string& path) {
-  auto lock = inner_.Lock(path);
+  auto lock = PassThroughFs::Lock(path);
   Add("lock " + Relative(path), lock.status());
   return lock;
 }

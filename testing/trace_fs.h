@@ -11,18 +11,20 @@
 // A failed operation ends in " !REASON".
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "env/env.h"
+#include "testing/pass_through_fs.h"
 
 namespace tallystick {
 
-class TraceFs final : public FileSystem {
+class TraceFs final : public PassThroughFs {
  public:
-  TraceFs(FileSystem& inner, std::string root) : inner_(inner), root_(std::move(root)) {}
+  TraceFs(FileSystem& inner, std::string root) : PassThroughFs(inner), root_(std::move(root)) {}
 
-  using FileSystem::Open;
+  using PassThroughFs::Open;
   Result<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode,
                                      OpenFlags flags) override;
   Status CreateDir(const std::string& path) override;
@@ -30,14 +32,6 @@ class TraceFs final : public FileSystem {
   Status Rename(const std::string& from, const std::string& to) override;
   Status Link(const std::string& from, const std::string& to) override;
   Status SyncDir(const std::string& path) override;
-  Result<std::vector<std::string>> List(const std::string& path) override {
-    return inner_.List(path);
-  }
-  Result<bool> Exists(const std::string& path) override { return inner_.Exists(path); }
-  Result<std::string> RealPath(const std::string& path) override { return inner_.RealPath(path); }
-  Result<uint64_t> FreeBytes(const std::string& directory) override {
-    return inner_.FreeBytes(directory);
-  }
   Result<std::unique_ptr<FileLock>> Lock(const std::string& path) override;
 
   const std::vector<std::string>& lines() const { return lines_; }
@@ -50,7 +44,6 @@ class TraceFs final : public FileSystem {
   std::string Relative(const std::string& path) const;
   void Add(const std::string& line, const Status& status);
 
-  FileSystem& inner_;
   std::string root_;
   std::vector<std::string> lines_;
 };

@@ -1,5 +1,5 @@
 // Merges the rows of adjacent segments into one, in bounded memory: a row group of each input and
-// of the output, the dictionaries and tables, and some five bits a row for the maps of row numbers.
+// of the output, the dictionaries and tables, and some six bits a row for the maps of row numbers.
 //
 // The output is byte for byte what WriteSegment would make of all the rows together.
 //

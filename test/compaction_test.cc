@@ -161,7 +161,7 @@ TEST_F(CompactionTest, WithLittleRoomASmallerMergeIsBetterThanNone) {
 TEST_F(CompactionTest, NoRoomIsSaidOnlyAsLongAsSomethingWaits) {
   Rig rig(Options(0));
   MakeSegments(rig, 2);
-  RoomFs& fs = LimitRoom(rig);
+  LimitRoom(rig);
   OpenWith(rig, Options(3));  // of two nothing is due
   rig.Pass(100);
   EXPECT_TRUE(rig.status().compaction.ok());

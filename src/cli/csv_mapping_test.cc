@@ -46,7 +46,9 @@ TEST(CsvMapping, TimesWithoutAZoneNeedTheOption) {
     std::string out;
     const std::vector<std::string> row = {"2023-11-16 18:17:03.9799600", "c", "1"};
     EXPECT_EQ(to_json->AppendEvent(1, row, out).ok(), assume_utc);
-    if (assume_utc) EXPECT_NE(out.find("\"timestamp_ms\":1700158623979,"), std::string::npos);
+    if (assume_utc) {
+      EXPECT_NE(out.find("\"timestamp_ms\":1700158623979,"), std::string::npos);
+    }
   }
 }
 

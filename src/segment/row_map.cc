@@ -14,7 +14,7 @@ constexpr uint64_t kEachByte = 0x0101'0101'0101'0101;
 uint64_t OnesUpToByte(uint64_t word) {
   word -= word >> 1 & 0x5555'5555'5555'5555;
   word = (word & 0x3333'3333'3333'3333) + (word >> 2 & 0x3333'3333'3333'3333);
-  return (word + (word >> 4) & 0x0f0f'0f0f'0f0f'0f0f) * kEachByte;
+  return ((word + (word >> 4)) & 0x0f0f'0f0f'0f0f'0f0f) * kEachByte;
 }
 
 // The place of the set bit number `n` (from 0) of the word; `ones` is its OnesUpToByte. Source:
@@ -23,7 +23,7 @@ uint64_t OnesUpToByte(uint64_t word) {
 unsigned SelectInWord(uint64_t word, uint64_t ones, unsigned n) {
   constexpr uint64_t kHighBits = 0x80 * kEachByte;
   // The high bit of byte i stays set where no more than n ones are in bytes 0 to i.
-  const uint64_t behind = ((n * kEachByte | kHighBits) - ones & kHighBits) >> 7;
+  const uint64_t behind = (((n * kEachByte | kHighBits) - ones) & kHighBits) >> 7;
   const unsigned byte = static_cast<unsigned>(behind * kEachByte >> 56) * 8;
   n -= static_cast<unsigned>((ones << 8) >> byte & 0xff);
   uint64_t left = word >> byte;

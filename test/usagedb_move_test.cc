@@ -333,6 +333,27 @@ TEST_F(UsageDbMove, InterruptedAnywhereItIsFinishedByRunningItAgain) {
   EXPECT_GT(resumed, 0u);
 }
 
+TEST_F(UsageDbMove, ADiskThatGivesNoLogFileEndsItAndItIsFinishedByRunningItAgain) {
+  CopyIn(fs_, kData + "tail", "src");
+  uint64_t ended = 0;
+  for (uint64_t file = 0;; ++file) {
+    auto disk = fs_.Clone();
+    FaultFs faults(*disk);
+    EnvOver env(faults);
+    UsageDbImportOptions options = ImportOptions(env);
+    options.log_wait_ms = 20;
+    faults.Set(Fault{FaultOp::kCreate, file, true, EIO, false, "data/wal"});
+    const auto report = ImportUsageDb("src", "data", options);
+    if (faults.fired() == 0) break;
+    ended += report.status().reason() == "log_unavailable";
+    faults.Set(std::nullopt);
+    const auto again = Import("src", options);
+    ASSERT_TRUE(again.status.ok()) << "file " << file << ": " << again.status.ToString();
+    ASSERT_EQ(again.accepted + again.already_there, 300u);
+  }
+  EXPECT_GT(ended, 0u);
+}
+
 TEST_F(UsageDbMove, OfEachEventTheFirstCopyCountsAndOthersAreQuarantined) {
   MadeSource source(fs_);
   using S = MadeSource;

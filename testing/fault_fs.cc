@@ -50,6 +50,7 @@ std::string_view FaultOpName(FaultOp op) { return kNames[static_cast<size_t>(op)
 
 Status FaultFs::Count(FaultOp op, std::string_view call, const std::string& path) {
   if (fault_.has_value() && path.find(fault_->path_part) == std::string::npos) return Status::Ok();
+  const MutexLock lock(mutex_);
   const uint64_t number = calls_[static_cast<size_t>(op)]++;
   if (!fault_.has_value() || fault_->op != op) return Status::Ok();
   if (number != fault_->at && !(fault_->for_ever && number > fault_->at)) return Status::Ok();

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "base/mutex.h"
 #include "env/env.h"
 
 namespace tallystick {
@@ -55,13 +56,21 @@ class FaultFs final : public FileSystem {
  public:
   explicit FaultFs(FileSystem& inner) : inner_(inner) {}
 
+  // Not while calls are under way.
   void Set(std::optional<Fault> fault) {
+    const MutexLock lock(mutex_);
     fault_ = fault;
     calls_.fill(0);
     fired_ = 0;
   }
-  uint64_t calls(FaultOp op) const { return calls_[static_cast<size_t>(op)]; }
-  uint64_t fired() const { return fired_; }  // faults that hit
+  uint64_t calls(FaultOp op) const {
+    const MutexLock lock(mutex_);
+    return calls_[static_cast<size_t>(op)];
+  }
+  uint64_t fired() const {  // faults that hit
+    const MutexLock lock(mutex_);
+    return fired_;
+  }
   // Called for every sync that is made to fail, in place of the sync (SimFs::LoseDirty, say).
   void SetOnFailedSync(std::function<void(const std::string&)> on) {
     on_failed_sync_ = std::move(on);
@@ -93,8 +102,9 @@ class FaultFs final : public FileSystem {
 
   FileSystem& inner_;
   std::optional<Fault> fault_;
-  std::array<uint64_t, static_cast<size_t>(FaultOp::kCount)> calls_{};
-  uint64_t fired_ = 0;
+  mutable Mutex mutex_;
+  std::array<uint64_t, static_cast<size_t>(FaultOp::kCount)> calls_ GUARDED_BY(mutex_){};
+  uint64_t fired_ GUARDED_BY(mutex_) = 0;
   std::function<void(const std::string&)> on_failed_sync_;
 };
 

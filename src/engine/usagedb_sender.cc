@@ -8,10 +8,12 @@
 
 namespace tallystick {
 
-UsageDbSender::UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, OnOutcome on_outcome)
+UsageDbSender::UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, uint32_t log_wait_ms,
+                             OnOutcome on_outcome)
     : db_(db),
       clock_(clock),
       batch_events_(batch_events),
+      log_wait_us_(int64_t{log_wait_ms} * 1000),
       on_outcome_(std::move(on_outcome)),
       batch_(db.NewBatch()) {}
 
@@ -75,7 +77,9 @@ Status UsageDbSender::SendAgain(uint64_t number, const Status& refusal) {
     return status.code() == StatusCode::kUnavailable && status.reason() != "log_poisoned";
   };
   Status state = refusal;
+  const int64_t no_log_until = clock_.MonotonicMicros() + log_wait_us_;
   while (passes(state)) {
+    if (state.reason() == "log_unavailable" && clock_.MonotonicMicros() > no_log_until) break;
     const Status flush = db_.GetStatus().flush;
     if (!flush.ok()) {
       state = flush;

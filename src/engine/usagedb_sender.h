@@ -1,5 +1,6 @@
 // UsageDbSender: sends events to a database in batches, several of them in flight, and hands every
-// outcome back in the caller's thread. What the database refuses for now is sent again.
+// outcome back in the caller's thread. What the database refuses for now is sent again; but a disk
+// that gives no log file is waited for `log_wait_ms` at most.
 //
 // Events in flight must not depend on each other's order: batches may be committed in another one.
 //
@@ -34,7 +35,8 @@ class UsageDbSender {
   };
   using OnOutcome = std::function<void(const Outcome&)>;
 
-  UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, OnOutcome on_outcome);
+  UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, uint32_t log_wait_ms,
+                OnOutcome on_outcome);
   ~UsageDbSender();  // waits for what is in flight
 
   Status Add(const EventView& event, const Row& row);
@@ -63,6 +65,7 @@ class UsageDbSender {
   Db& db_;
   Clock& clock_;
   const uint32_t batch_events_;
+  const int64_t log_wait_us_;
   const OnOutcome on_outcome_;
   Batch batch_;
   std::vector<Row> rows_;

@@ -121,11 +121,22 @@ std::optional<std::string> CheckBackupForm(const Options& options, size_t names)
   return std::nullopt;
 }
 
+// CLI11 cannot say that one name or two are expected.
+class BackupFormatter : public CLI::Formatter {
+ public:
+  std::string make_usage(const CLI::App*, std::string) const override {
+    return "Usage: tallystick backup [OPTIONS] DIR TARGET\n"
+           "       tallystick backup [OPTIONS] --url URL TARGET\n"
+           "       tallystick backup [OPTIONS] --verify TARGET\n";
+  }
+};
+
 }  // namespace
 
 void AddBackup(CLI::App& app, Action* action) {
   CLI::App* command = app.add_subcommand(
       "backup", "Copy a database, as it is at one moment, to another directory; or check a copy");
+  command->formatter(std::make_shared<BackupFormatter>());
   const auto options = std::make_shared<Options>();
   const auto names = std::make_shared<std::vector<std::string>>();
   command

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <fstream>
 
+#include "testing/temp_dir.h"
+
 namespace tallystick {
 namespace {
 
@@ -27,7 +29,8 @@ Options Parse(const std::string& text, std::vector<std::string> extra, bool* ref
   serve->add_option("--data-dir", options.data)->required();
   serve->add_option("--bytes-max", options.bytes)->transform(CLI::AsSizeValue(false));
   serve->add_flag("--flag", options.flag);
-  const std::string path = testing::TempDir() + "/toml_config_test.toml";
+  const TempDir dir;
+  const std::string path = dir.path() + "/config.toml";
   std::ofstream(path) << text;
   std::vector<std::string> arguments = {"serve", "--config", path};
   arguments.insert(arguments.end(), extra.begin(), extra.end());

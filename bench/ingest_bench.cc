@@ -312,6 +312,7 @@ int Main(int argc, char** argv) {
       return 2;
     }
   }
+  settings.dir += "/ingest";  // is removed in the end
   Report report;
   const double sqlite = SqliteRate(settings);
   report.Add("SQLite in process, batches of 1000", sqlite, "events/s",

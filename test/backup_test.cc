@@ -466,7 +466,9 @@ class RealBackupTest : public testing::Test {
     EXPECT_TRUE(Env::Real().fs().CreateDir(target_).ok());
   }
   void OpenDb() {
-    auto db = Db::Open(data_, {});
+    OpenOptions options;
+    options.flush_on_close_ms_max = 3'600'000;
+    auto db = Db::Open(data_, options);
     EXPECT_TRUE(db.ok()) << db.status().ToString();
     db_ = std::make_unique<Db>(*std::move(db));
   }

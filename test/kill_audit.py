@@ -130,20 +130,20 @@ def send_until_taken(connection, numbers):
         status, answer = send(connection, numbers)
         if status != 503:
             return status, answer
-        if answer["code"] not in ("dedupe_rebuilding", "memory_full", "log_unavailable", "queue_full"):
+        if answer["code"] not in ("dedupe_rebuilding", "memory_full", "log_unavailable", "queue_full",
+                                  "compaction_behind"):
             raise SystemExit(f"refused: {answer}")
         time.sleep(0.01)
 
 
-def damage_sidecars(data, rng):
+def damage_sidecars(data, rng, at_least_one=False):
     """What a bad disk or a careless hand does to sidecars and rollups. Returns how many were damaged."""
     folder = os.path.join(data, "segments")
     names = sorted(name for name in os.listdir(folder) if name.endswith((".idx", ".sum")))
-    damaged = 0
-    for name in names:
-        if rng.random() < 0.6:
-            continue
-        damaged += 1
+    chosen = [name for name in names if rng.random() >= 0.6]
+    if at_least_one and names and not chosen:
+        chosen = [rng.choice(names)]
+    for name in chosen:
         path = os.path.join(folder, name)
         # A kill while the file was written may have left it empty.
         kind = rng.randrange(4) if os.path.getsize(path) > 0 else rng.choice((0, 3))
@@ -163,7 +163,7 @@ def damage_sidecars(data, rng):
             if os.path.exists(other):
                 shutil.copyfile(other, path + ".tmp")
                 os.replace(path + ".tmp", path)
-    return damaged
+    return len(chosen)
 
 
 def client(port, ledger, seed, stop, faults):
@@ -267,7 +267,7 @@ def main():
     os.remove(f"{os.path.normpath(args.dir)}.stderr")
     ledger, faults, past = Ledger(), [], None
     lost = doubled = damaged = segments = 0
-    for kill in range(args.kills):
+    for kill in range(10 * args.kills):
         server = Server(args.program, args.dir, "--compaction-fan-in", "3")
         stop = threading.Event()
         clients = [threading.Thread(target=client, args=(server.port, ledger, rng.random(), stop, faults))
@@ -281,8 +281,8 @@ def main():
             stop.set()
             for thread in clients:
                 thread.join()
-        if rng.random() < 0.7:
-            damaged += damage_sidecars(args.dir, rng)
+        if damaged == 0 or rng.random() < 0.7:
+            damaged += damage_sidecars(args.dir, rng, at_least_one=damaged == 0)
 
         server = Server(args.program, args.dir, "--compaction-fan-in", "3")
         connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
@@ -298,7 +298,8 @@ def main():
             server.kill()
         elif server.stop() != 0:
             faults.append("an orderly stop did not exit 0")
-        if faults or lost or doubled:
+        tried_all = kill + 1 >= args.kills and damaged > 0 and segments > 0
+        if faults or lost or doubled or tried_all:
             break
     for fault in faults:
         print(f"fault: {fault}")

@@ -41,11 +41,30 @@ class ServerTest : public testing::Test {
     options.commit_gap_us = 0;
     db_.emplace(Db::Open(dir_.path() + "/data", options).value());
     options_.listen_port = 0;
+    // Nothing ends by a clock but what a test means to end.
+    for (uint32_t* ms :
+         {&options_.header_timeout_ms, &options_.body_timeout_ms, &options_.idle_timeout_ms,
+          &options_.body_progress_timeout_ms, &options_.write_timeout_ms}) {
+      *ms = 3'600'000;
+    }
   }
 
   TestClient Client() {
     if (!server_) server_ = Server::Start(*db_, options_, {}).value();
     return TestClient(server_->port());
+  }
+
+  // Waits for a line of the metrics. Asks anew where a test's short timeouts close the asker too.
+  void AwaitMetric(std::string_view line) {
+    const std::string wanted = fmt::format("\n{}\n", line);
+    for (;;) {
+      TestClient observer = Client();
+      TestAnswer answer;
+      do {
+        answer = observer.Get("/metrics");
+        if (answer.body.find(wanted) != std::string::npos) return;
+      } while (answer.complete);
+    }
   }
 
   static std::string Code(const TestAnswer& answer) {

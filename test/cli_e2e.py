@@ -10,6 +10,7 @@ import http.server
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -27,9 +28,9 @@ EVENT = {"event_id": "e1", "account_id": "acme", "product_id": "api", "meter_id"
          "timestamp_ms": 1700000000000, "quantity": 12.5}
 
 
-def run(*arguments, text=None):
+def run(*arguments, text=None, before=None):
     return subprocess.run([PROGRAM, *arguments], input=text, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True, check=False)
+                          text=True, check=False, preexec_fn=before)
 
 
 def csv_arguments(column, meter, suffix):
@@ -64,8 +65,8 @@ class Case(unittest.TestCase):
             out.write(text)
         return path
 
-    def ok(self, *arguments, text=None, code=0):
-        done = run(*arguments, text=text)
+    def ok(self, *arguments, text=None, code=0, before=None):
+        done = run(*arguments, text=text, before=before)
         self.assertEqual(done.returncode, code, f"{arguments}\n{done.stdout}\n{done.stderr}")
         return done
 
@@ -613,6 +614,13 @@ class Sidecars(Case):
 
 
 class Compact(Case):
+    def test_more_files_than_the_soft_limit_are_opened(self):
+        for i in range(7):
+            self.ok("ingest", "-", "--data", self.data, text=json.dumps({**EVENT, "event_id": f"e{i}"}))
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        limited = lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (20, hard))
+        self.assertIn("7 rows", self.ok("verify", "--data", self.data, before=limited).stdout)
+
     def test_segments_of_several_lives_become_one(self):
         events = [{**EVENT, "event_id": f"e{i}"} for i in range(4)]
         for event in events:

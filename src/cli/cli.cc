@@ -1,3 +1,5 @@
+#include <sys/resource.h>
+
 #include <cstdio>
 #include <exception>
 
@@ -8,6 +10,18 @@
 #include "tallystick/db.h"
 
 namespace tallystick {
+namespace {
+
+// A segment has three files open, and the soft limit of many systems is for programs that use
+// select().
+void RaiseOpenFilesLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);  // where that is refused, the old one stays
+}
+
+}  // namespace
 
 void AddPlace(CLI::App& command, Place* place) {
   auto* group = command.add_option_group("place", "Where the database is (one of the two)");
@@ -27,6 +41,7 @@ bool Print(std::string_view text) {
 }
 
 int RunCli(int argc, const char* const* argv) {
+  RaiseOpenFilesLimit();
   CLI::App app(
       "Tallystick: a usage-metering database for billing. An acknowledged event is never lost, "
       "none\n"

@@ -13,7 +13,10 @@ constexpr double kTierSpan = 0.75;
 // larger, each merge would write the ones before again and again; smaller, there would be more
 // runs.
 constexpr uint64_t kSmallestTierOfMemtable = 8;
-constexpr uint64_t kTableBytesMax = 16ull << 20;
+// So much the tables of the largest merge may take; in smaller ones they have what its maps do not.
+constexpr uint64_t kTableMemoryMin = 64ull << 20;
+
+uint64_t MapMemory(uint64_t rows) { return rows * 3 / 4; }
 
 double TierOf(const SegmentRun& run, const CompactionLimits& limits) {
   if (run.rows <= limits.tier_rows || limits.tier_rows == 0) return 0;
@@ -25,11 +28,11 @@ double TierOf(const SegmentRun& run, const CompactionLimits& limits) {
 CompactionPlan Window(std::span<const SegmentRun> runs, size_t begin, size_t end, uint64_t most,
                       const CompactionLimits& limits) {
   CompactionPlan plan{begin, begin, 0};
-  uint64_t table_bytes = 0;
+  uint64_t memory = 0;
   while (plan.end < end && plan.end - begin < most) {
     const SegmentRun& next = runs[plan.end];
-    table_bytes += next.table_bytes;
-    if (plan.rows + next.rows > limits.rows_max || table_bytes > limits.table_bytes_max) break;
+    memory += MergeMemory(next);
+    if (plan.rows + next.rows > limits.rows_max || memory > limits.memory_bytes_max) break;
     plan.rows += next.rows;
     ++plan.end;
   }
@@ -94,10 +97,12 @@ std::vector<SegmentRun> RunsOf(const SegmentList& segments) {
   return runs;
 }
 
+uint64_t MergeMemory(const SegmentRun& run) { return MapMemory(run.rows) + 4 * run.table_bytes; }
+
 CompactionLimits LimitsOf(const OpenOptions& options) {
   return {.fan_in = options.compaction_fan_in,
           .rows_max = options.compaction_rows_max,
-          .table_bytes_max = kTableBytesMax,
+          .memory_bytes_max = MapMemory(options.compaction_rows_max) + kTableMemoryMin,
           .tier_rows = options.memtable_rows_max / kSmallestTierOfMemtable};
 }
 
@@ -122,7 +127,7 @@ std::optional<CompactionPlan> PickAny(std::span<const SegmentRun> runs,
 uint32_t MergeableRuns(std::span<const SegmentRun> runs, const CompactionLimits& limits) {
   const auto fit = [&](const SegmentRun& a, const SegmentRun& b) {
     return !a.damaged && !b.damaged && a.rows + b.rows <= limits.rows_max &&
-           a.table_bytes + b.table_bytes <= limits.table_bytes_max;
+           MergeMemory(a) + MergeMemory(b) <= limits.memory_bytes_max;
   };
   uint32_t count = 0;
   for (size_t i = 0; i < runs.size(); ++i) {

@@ -21,7 +21,7 @@ namespace tallystick {
 // A live segment, as the picker sees it.
 struct SegmentRun {
   uint64_t rows = 0;
-  uint64_t table_bytes = 0;  // of its dictionaries and tables, which a merge holds in memory
+  uint64_t table_bytes = 0;  // of its dictionaries and tables, as they stand in the file
   bool damaged = false;      // or otherwise left out for good
   bool waiting = false;      // for its sidecar, or it is being merged already
 };
@@ -30,10 +30,14 @@ std::vector<SegmentRun> RunsOf(const SegmentList& segments);
 struct CompactionLimits {
   uint32_t fan_in = 8;
   uint64_t rows_max = 0;
-  uint64_t table_bytes_max = 0;
-  uint64_t tier_rows = 0;  // segments up to this size are of the lowest tier
+  uint64_t memory_bytes_max = 0;  // of a merge, by MergeMemory
+  uint64_t tier_rows = 0;         // segments up to this size are of the lowest tier
 };
 CompactionLimits LimitsOf(const OpenOptions& options);
+
+// About what a run adds to the memory of a merge, beside row groups: six bits a row for the maps of
+// row numbers, and its tables, unpacked, with those of the output and the codes between them.
+uint64_t MergeMemory(const SegmentRun& run);
 
 // Runs [begin, end) are to be merged.
 struct CompactionPlan {

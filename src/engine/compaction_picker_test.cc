@@ -8,7 +8,8 @@ namespace tallystick {
 namespace {
 
 CompactionLimits Limits() {
-  return {.fan_in = 8, .rows_max = 256'000'000, .table_bytes_max = 32 << 20, .tier_rows = 300'000};
+  return {
+      .fan_in = 8, .rows_max = 256'000'000, .memory_bytes_max = 256'000'000, .tier_rows = 300'000};
 }
 
 std::vector<SegmentRun> Runs(const std::vector<uint64_t>& rows) {
@@ -49,8 +50,10 @@ TEST(CompactionPicker, KeepsToTheLimits) {
             (CompactionPlan{0, 6, 240'000'000}));
   EXPECT_FALSE(PickCompaction(Runs(std::vector<uint64_t>(8, 150'000'000)), Limits()).has_value());
   std::vector<SegmentRun> runs = Runs(std::vector<uint64_t>(8, 300'000));
-  for (SegmentRun& run : runs) run.table_bytes = 10 << 20;
-  EXPECT_EQ(PickCompaction(runs, Limits()), (CompactionPlan{0, 3, 900'000}));
+  for (SegmentRun& run : runs) run.table_bytes = 10'000'000;
+  EXPECT_EQ(PickCompaction(runs, Limits()), (CompactionPlan{0, 6, 1'800'000}));
+  for (SegmentRun& run : runs) run.rows = 30'000'000;  // whose maps need the memory
+  EXPECT_EQ(PickCompaction(runs, Limits()), (CompactionPlan{0, 4, 120'000'000}));
 }
 
 TEST(CompactionPicker, CountsTheRunsThatMergingHasNotDoneWith) {
@@ -68,6 +71,22 @@ TEST(CompactionPicker, AnyTakesWhatFits) {
   EXPECT_EQ(PickAny(Runs({250'000'000, 5}), Limits()), (CompactionPlan{0, 2, 250'000'005}));
   EXPECT_EQ(PickAny(Runs({250'000'000, 5, 7}), Limits()), (CompactionPlan{1, 3, 12}));
   EXPECT_EQ(PickAny(Runs({255'999'999, 5, 7}), Limits()), (CompactionPlan{1, 3, 12}));
+}
+
+// Half a million accounts in every memtable, and in what is made of them too: the runs stay few.
+TEST(CompactionPicker, MergesSegmentsOfManyAccounts) {
+  CompactionLimits limits = Limits();
+  limits.tier_rows = 39'250;
+  std::vector<SegmentRun> runs;
+  for (int flush = 0; flush < 2'000; ++flush) {
+    runs.push_back({.rows = 300'000, .table_bytes = 10'000'000});
+    while (const auto plan = PickCompaction(runs, limits)) {
+      runs[plan->begin].rows = plan->rows;
+      runs.erase(runs.begin() + static_cast<ptrdiff_t>(plan->begin) + 1,
+                 runs.begin() + static_cast<ptrdiff_t>(plan->end));
+    }
+  }
+  EXPECT_LE(runs.size(), 40u);
 }
 
 // Flushes of any size, merged whenever a merge is due: the runs stay few, each row is written a few

@@ -49,6 +49,7 @@ uint32_t DictionaryBuilder::Lookup(std::string_view text) {
     Slot& slot = slots_[at];
     if (slot.code_plus_one == 0) {
       texts_.push_back(text);
+      text_bytes_ += text.size();
       slot = {tag, size()};
       return size() - 1;
     }

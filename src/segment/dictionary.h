@@ -52,6 +52,7 @@ class DictionaryBuilder {
     return last_ = Lookup(text);
   }
   uint32_t size() const { return static_cast<uint32_t>(texts_.size()); }
+  uint64_t text_bytes() const { return text_bytes_; }
   const std::vector<std::string_view>& texts() const { return texts_; }
 
   // Appends the dictionary's bytes; the rank of each code so far. None: more than 32 bits of bytes.
@@ -66,7 +67,8 @@ class DictionaryBuilder {
   void Grow();
 
   std::vector<std::string_view> texts_;  // by code
-  std::vector<Slot> slots_;              // a power of two, at most half of them in use
+  uint64_t text_bytes_ = 0;
+  std::vector<Slot> slots_;  // a power of two, at most half of them in use
   uint32_t last_ = 0;
 };
 

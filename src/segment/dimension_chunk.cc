@@ -9,6 +9,9 @@
 namespace tallystick {
 namespace {
 
+// Of a key: the length of its text, two counts, and a chunk of no texts.
+constexpr size_t kKeyBytesMin = 1 + 4 + 4 + (1 + 8 + 4);
+
 void AppendText(std::string_view text, Bytes& out) {
   const size_t at = out.size();
   out.resize(at + VarintBytes(text.size()) + text.size());
@@ -23,7 +26,7 @@ bool DimensionChunk::Parse(ByteSpan bytes, uint32_t rows, DimensionChunk* chunk)
   chunk->rows_ = rows;
   Decoder decoder(bytes);
   const auto count = decoder.Fixed<uint32_t>();
-  if (count > decoder.remaining()) return false;
+  if (count > decoder.remaining() / kKeyBytesMin) return false;
   chunk->keys_.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
     Key key;

@@ -101,6 +101,7 @@ Status MergeSource::LoadGroup(uint32_t group) {
   columns_.quantities.resize(rows_);
   for (uint32_t i = 0; i < rows_; ++i) columns_.quantities[i] = quantities.Get(i);
   TALLY_RETURN_IF_ERROR(LoadTexts());
+  raw_ = {};
   MakeKeys();
   return Status::Ok();
 }

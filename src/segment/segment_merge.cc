@@ -11,7 +11,7 @@
 namespace tallystick {
 namespace {
 
-constexpr uint64_t kDictionaryBytesMax = 64ull << 20;  // of one column, all inputs together
+constexpr uint64_t kDictionaryBytesMax = 128ull << 20;  // of one column, all inputs together
 
 }  // namespace
 
@@ -33,7 +33,6 @@ Result<std::unique_ptr<SegmentMerger>> SegmentMerger::Start(
   }
   TALLY_CHECK(merger->totals_.rows <= UINT32_MAX);
   TALLY_RETURN_IF_ERROR(merger->MakeSources());
-  TALLY_RETURN_IF_ERROR(merger->LoadTables());
   TALLY_ASSIGN_OR_RETURN(auto file, fs.Open(path, OpenMode::kCreateNew));
   merger->encoder_ = std::make_unique<SegmentEncoder>(std::move(file), merger->spec_,
                                                       merger->dimensions_by_key_, governor);
@@ -84,9 +83,12 @@ Status SegmentMerger::MergeColumn(size_t dictionary, std::vector<CodeMaps>* code
     (*code_maps)[i][dictionary] = std::move(map);
   }
   if (dictionary != kDimensionDictionary) return Status::Ok();
-  const auto sets = LoadFixed<uint32_t>(tables_.dictionaries[dictionary].data());
-  dimensions_by_key_ = dimensions_by_key_ || sets > spec_.dimension_sets_max;
+  Bytes& merged = tables_.dictionaries[dictionary];
+  const auto sets = LoadFixed<uint32_t>(merged.data());
+  const uint64_t text_bytes = merged.size() - sizeof(uint32_t) * (1 + uint64_t{sets});
+  dimensions_by_key_ = dimensions_by_key_ || spec_.WantsDimensionsByKey(sets, text_bytes);
   if (!dimensions_by_key_) return Status::Ok();
+  merged = {};
   // Rows look their sets up in their own segment.
   for (CodeMaps& maps : *code_maps) std::iota(maps[dictionary].begin(), maps[dictionary].end(), 0u);
   dimension_blocks_ = std::move(blocks);
@@ -108,14 +110,6 @@ Status SegmentMerger::MakeSources() {
         std::make_unique<MergeSource>(*inputs_[i], std::move(code_maps[i]), dimension_views_[i]));
     TALLY_RETURN_IF_ERROR(sources_.back()->Start());
     maps_.emplace_back(inputs_[i]->info().rows, totals_.rows);
-  }
-  return Status::Ok();
-}
-
-Status SegmentMerger::LoadTables() {
-  for (const SegmentReader* input : inputs_) {
-    TALLY_ASSIGN_OR_RETURN(const std::vector<CommitTime> times, input->CommitTimes());
-    commit_times_.insert(commit_times_.end(), times.begin(), times.end());
   }
   return Status::Ok();
 }
@@ -214,12 +208,16 @@ Result<WrittenSegment> SegmentMerger::Finish() {
       tables_.quarantined.emplace_back(list.hash(k), maps_[i].At(list.row(k)));
     }
   }
-  tables_.commit_times = commit_times_;
   sources_.clear();
   group_ = {};
+  std::vector<CommitTime> commit_times;
+  for (const SegmentReader* input : inputs_) {
+    TALLY_ASSIGN_OR_RETURN(const std::vector<CommitTime> times, input->CommitTimes());
+    commit_times.insert(commit_times.end(), times.begin(), times.end());
+  }
+  tables_.commit_times = commit_times;
   auto written = encoder_->Finish(inputs_.front()->info().first_lsn, totals_, std::move(tables_));
   encoder_.reset();
-  commit_times_ = {};
   return written;
 }
 

@@ -46,7 +46,6 @@ class SegmentMerger {
                           std::vector<DictionaryView>* views) const;
   Status MergeColumn(size_t dictionary, std::vector<CodeMaps>* code_maps);
   Status MakeSources();
-  Status LoadTables();
   Status MergeGroup();
   // Copies the columns of the rows that were taken into group_.
   void Gather();
@@ -60,7 +59,6 @@ class SegmentMerger {
   SegmentTotals totals_;
   bool dimensions_by_key_ = false;
   SegmentTables tables_;
-  std::vector<CommitTime> commit_times_;
   // Of dimension sets, where they are put together anew: what sources look into.
   std::vector<SegmentFile::Block> dimension_blocks_;
   std::vector<DictionaryView> dimension_views_;

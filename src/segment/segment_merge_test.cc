@@ -173,9 +173,11 @@ TEST(SegmentMerge, MakesTheRowsOfAllInputsInOrder) {
 TEST(SegmentMerge, MakesTheSameBytesAsOneWrite) {
   uint64_t seed = 1;
   for (const RowShape& shape : Shapes()) {
-    for (const uint32_t sets_max : {kSegmentDimensionSetsMax, 8u}) {
+    for (const uint64_t set_bytes_max : {kSegmentDimensionSetBytesMax, uint64_t{300}}) {
       SCOPED_TRACE(testing::Message() << "seed " << ++seed);
-      Merge merge(Spec(32, sets_max), 700, shape, seed);
+      SegmentSpec spec = Spec(32);
+      spec.dimension_set_bytes_max = set_bytes_max;
+      Merge merge(spec, 700, shape, seed);
       // Cut where a frame begins.
       std::vector<uint32_t> cuts;
       uint32_t before = 0;

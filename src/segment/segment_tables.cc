@@ -53,6 +53,7 @@ Result<CommitTimeTable> CommitTimeTable::Parse(const SegmentFile& file, SegmentF
   table.size_ = decoder.Fixed<uint32_t>();
   if (table.size_ == 0 || table.size_ > file.info().rows ||
       !IntChunk::Parse(decoder, table.size_, &table.lsns_) ||
+      (table.size_ > 1 && table.lsns_.constant()) ||  // they differ, so each takes a bit at least
       !IntChunk::Parse(decoder, table.size_, &table.times_) || decoder.remaining() != 0) {
     return file.Fault(file.footer().commit_times.offset, "the commit times do not decode");
   }

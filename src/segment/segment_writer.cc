@@ -121,7 +121,7 @@ void Writer::Collect() {
     }
     if (dimensions_by_key_) continue;
     codes[kDimensionDictionary] = sets.Add(DimensionTail(input_.records[i].canonical, row));
-    dimensions_by_key_ = sets.size() > spec_.dimension_sets_max;
+    dimensions_by_key_ = spec_.WantsDimensionsByKey(sets.size(), sets.text_bytes());
   }
 }
 

@@ -21,6 +21,7 @@ namespace tallystick {
 inline constexpr uint32_t kSegmentGroupRows = 8192;
 inline constexpr uint32_t kSegmentGroupRowsMax = 65'536;
 inline constexpr uint32_t kSegmentDimensionSetsMax = 65'536;
+inline constexpr uint64_t kSegmentDimensionSetBytesMax = 16 << 20;
 
 // A frame's commit time: of the rows from first_lsn up to the next entry's.
 struct CommitTime {
@@ -34,8 +35,13 @@ struct SegmentSpec {
   FileNumber number;
   IdentityScope scope = IdentityScope::kGlobal;
   uint32_t group_rows = kSegmentGroupRows;  // rows of a row group; tests make it small
-  // More distinct sets of dimensions than this: a column for each key instead of a dictionary.
+  // More distinct sets of dimensions than this, or longer ones together: a column for each key
+  // instead of a dictionary.
   uint32_t dimension_sets_max = kSegmentDimensionSetsMax;
+  uint64_t dimension_set_bytes_max = kSegmentDimensionSetBytesMax;
+  bool WantsDimensionsByKey(uint32_t sets, uint64_t bytes) const {
+    return sets > dimension_sets_max || bytes > dimension_set_bytes_max;
+  }
 };
 
 // The rows of a segment in LSN order: row i has LSN first_lsn + i. Borrowed during the call.

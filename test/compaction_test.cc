@@ -10,6 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "dedupe/sidecar_reader.h"
+#include "dedupe/sidecar_writer.h"
+#include "engine/sidecar_rebuild.h"
+#include "segment/segment_reader.h"
 #include "testing/pass_through_fs.h"
 #include "testing/rig.h"
 #include "testing/tried.h"
@@ -291,6 +295,55 @@ TEST_F(CompactionTest, ADamagedInputIsLeftOutAndItsSidecarRebuilt) {
   }
 }
 
+// The sidecar of an input is whole and not of its rows. Where that is found before the merge is
+// done, the keys that came of it must not count: an event that was sent again would.
+TEST_F(CompactionTest, ASidecarFoundBadWhileItIsMergedIsNotMerged) {
+  uint64_t found_meanwhile = 0;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    next_id_ = 0;
+    Rig rig(Options(0), seed);
+    MakeSegments(rig, 3, 100);
+    const std::string path = rig.Files(".idx")[seed % 3];
+    BlockCache cache(1 << 20);
+    FileSystem& fs = rig.machine.fs();
+    const auto binding = SidecarReader::ReadBinding(fs, path);
+    ASSERT_TRUE(binding.ok());
+    const auto rows = SegmentReader::Open(
+        fs, rig.Files(".seg")[seed % 3],
+        {binding->database_id, binding->number, binding->footer_checksum}, cache);
+    ASSERT_TRUE(rows.ok());
+    auto entries = KeysOfSegment(**rows, IdentityScope::kGlobal);
+    ASSERT_TRUE(entries.ok());
+    (*entries)[7].key.bytes[9] ^= 1;
+    ASSERT_TRUE(fs.Remove(path).ok());
+    ASSERT_TRUE(WriteSidecar(fs, path, *binding, *std::move(entries), nullptr).ok());
+    ASSERT_TRUE(fs.SyncDir(Rig::kSegments).ok());
+    OpenOptions options = Options(3);
+    options.segment_group_rows = 1 + static_cast<uint32_t>(seed % 8);
+    options.background_bytes_per_second = 0;  // so that the scrub never pauses
+    options.scrub_bytes_per_second = UINT64_MAX / 2;
+    OpenWith(rig, options);
+    bool keys_merged = false;
+    rig.machine.executor().RunUntil([&] {
+      const DbStatus status = rig.status();
+      const std::string_view phase =
+          status.compacting.empty() ? "" : status.compacting.back().phase;
+      keys_merged = phase == "check_keys" || phase == "sums" || phase == "names";
+      return status.scrub.faults > 0 || status.compactions > 0;
+    });
+    if (rig.status().compactions > 0) {  // it was first: the next pass finds it
+      rig.machine.Halt();
+      continue;
+    }
+    found_meanwhile += keys_merged ? 1 : 0;
+    for (int i = 0; i < 3; ++i) rig.Pass(60);
+    EXPECT_EQ(rig.status().segments, 1u);
+    rig.ExpectWhole();
+  }
+  EXPECT_GT(found_meanwhile, 0u);
+}
+
 // Every call that a merge makes fails in turn, once and for some time; the disk is full.
 TEST_F(CompactionTest, NoFailureLosesAnything) {
   uint64_t tried = 0, put_off = 0;
@@ -452,6 +505,27 @@ TEST_F(CompactionTest, AllThatMayBeMergedIsWhenAskedFor) {
   OpenWith(rig, Options(0));
   rig.machine.db().CompactAsync([&](Status status) { said = std::move(status); });
   EXPECT_EQ(said.reason(), "compaction_off");
+}
+
+TEST_F(CompactionTest, AskedForWhereItCannotBeginItSaysWhy) {
+  for (const std::string part : {"data/wal", ".idx"}) {  // no log; a sidecar that is not rebuilt
+    SCOPED_TRACE(part);
+    next_id_ = 0;
+    Rig rig(Options(0));
+    MakeSegments(rig, 3);
+    ASSERT_TRUE(rig.machine.fs().Remove(rig.Files(".idx")[1]).ok());
+    ASSERT_TRUE(rig.machine.fs().SyncDir(Rig::kSegments).ok());
+    rig.faults->Set(Fault{FaultOp::kCreate, 0, true, ENOSPC, false, part});
+    OpenWith(rig, Options(3));
+    std::optional<Status> said;
+    rig.machine.db().CompactAsync([&](Status status) { said = std::move(status); });
+    for (int i = 0; i < 3; ++i) rig.Pass(60);
+    EXPECT_EQ(said.value_or(Status::Ok()).code(), StatusCode::kNoSpace);
+    rig.faults->Set(std::nullopt);
+    for (int i = 0; i < 3; ++i) rig.Pass(60);
+    EXPECT_EQ(rig.status().segments, 1u);
+    rig.ExpectWhole();
+  }
 }
 
 // Behind, commits are spaced out, then refused; caught up, they are taken again.

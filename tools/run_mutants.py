@@ -58,6 +58,7 @@ MUTANTS = {
     "row_map_shifted": ["compaction_test", "simulation_test"],
     "merged_key_missing": ["compaction_test", "simulation_test"],
     "compaction_check_skipped": ["compaction_test"],
+    "bad_sidecar_merged": ["compaction_test"],
     "usagedb_checksum_trusted": ["usagedb_move_test"],
     "backup_misses_last_segment": ["backup_test"],
 }
@@ -69,7 +70,7 @@ USUAL = ["ack_before_sync", "sync_skipped", "short_write_ignored", "sync_retried
          "sidecar_read_error_is_absent", "corrupt_sidecar_is_empty", "foreign_sidecar_believed",
          "rollup_above_lsn", "rollup_edges_dropped", "rollup_error_is_empty", "as_of_not_settled",
          "inputs_deleted_early", "row_map_shifted", "merged_key_missing", "compaction_check_skipped",
-         "backup_misses_last_segment"]
+         "bad_sidecar_merged", "backup_misses_last_segment"]
 
 
 def find_program(build, name):

@@ -53,6 +53,7 @@ constexpr std::array<std::string_view, 43> kNames = {
     "row_map_shifted",                  // a merged sidecar's row numbers are off by one
     "merged_key_missing",               // some keys of a merged sidecar are lost to others
     "compaction_check_skipped",         // a merged segment is not read back
+    "bad_sidecar_merged",               // a merge keeps the keys of a sidecar that was found bad
     "usagedb_checksum_trusted",         // an import believes a segment whose checksum is wrong
     "backup_misses_last_segment",       // a backup is taken without the newest segment
 };

@@ -58,6 +58,11 @@ struct Compactor::Job {
   uint64_t bytes = 0;                 // written so far
   bool sidecar_failed = false;
 
+  uint64_t FileBytes() const {  // of the inputs
+    uint64_t bytes = 0;
+    for (const auto& input : inputs) bytes += input->file_bytes();
+    return bytes;
+  }
   bool Has(const LiveSegment* segment) const {
     return std::ranges::any_of(inputs, [&](const auto& input) { return input.get() == segment; });
   }
@@ -88,7 +93,10 @@ StepResult Compactor::Step() {
   if (!Stopped().ok() || options_.compaction_fan_in == 0) return StepResult::Wait();
   const int64_t now = env_.clock().MonotonicMicros();
   if (now < retry_at_us_) return StepResult::WaitUntil(retry_at_us_);
-  if (hooks_.must_wait && hooks_.must_wait()) return StepResult::Wait();  // we are woken
+  if (hooks_.must_wait && hooks_.must_wait()) {  // we are woken
+    EndFullInTrouble();
+    return StepResult::Wait();
+  }
   if (jobs_.empty() || jobs_.back()->phase <= Phase::kCheckKeys) {
     const auto version = versions_.Current();
     const auto plan = PickNext(*version);
@@ -98,7 +106,11 @@ StepResult Compactor::Step() {
     if (room.ok() && plan.has_value()) StartJob(*version, *plan);
   }
   if (jobs_.empty()) {
-    if (!WaitsForSidecar()) EndFull(Status::Ok());  // else its rebuilding wakes us
+    if (WaitsForSidecar()) {  // its rebuilding wakes us
+      EndFullInTrouble();
+    } else {
+      EndFull(Status::Ok());
+    }
     return StepResult::Wait();
   }
   Job& job = *jobs_.back();
@@ -134,6 +146,10 @@ std::optional<CompactionPlan> Compactor::PickNext(const DataVersion& version) co
 Status Compactor::CheckRoom(const DataVersion& version, const CompactionPlan& plan) const {
   uint64_t needed = 0;
   for (size_t i = plan.begin; i < plan.end; ++i) needed += version.segments[i]->file_bytes();
+  for (const auto& job : jobs_) {  // what is promised to those that are interrupted
+    const uint64_t bytes = job->FileBytes();
+    needed += bytes - std::min(bytes, job->bytes);
+  }
   needed += std::min(needed, 2 * options_.wal_file_bytes);  // the log goes on meanwhile
   const auto free = env_.fs().FreeBytes(layout_.segment_dir);
   if (!free.ok() || *free >= needed) return Status::Ok();  // who cannot tell finds out
@@ -165,6 +181,7 @@ Status Compactor::RunPhase(Job& job) {
       return Stopped();
     case Phase::kNames:
       TALLY_RETURN_IF_ERROR(SyncDirectory(env_.fs(), layout_.segment_dir));
+      TALLY_RETURN_IF_ERROR(CheckInputs(job));
       job.phase = Phase::kManifest;
       return Status::Ok();
     case Phase::kManifest:
@@ -343,6 +360,18 @@ void Compactor::WriteSums(Job& job) {
                   job.number.value, rollup.status().ToString()));
 }
 
+// A sidecar that has been taken out of use meanwhile may have been wrong when it was merged.
+Status Compactor::CheckInputs(const Job& job) const {
+  for (size_t i = 0; i < job.inputs.size(); ++i) {
+    const LiveSegment& input = *job.inputs[i];
+    if (input.sidecar() == job.input_sidecars[i] || TALLY_MUTANT("bad_sidecar_merged")) continue;
+    return Status::Unavailable(
+        "sidecar_changed",
+        fmt::format("the sidecar of segment {} was taken out of use", input.listed().number.value));
+  }
+  return Status::Ok();
+}
+
 Status Compactor::CommitManifest(Job& job) {
   if (TALLY_MUTANT("inputs_deleted_early")) {
     for (const auto& input : job.inputs) RemoveFiles(input->listed().number);
@@ -510,6 +539,12 @@ bool Compactor::WaitsForSidecar() const {
 bool Compactor::full() const {
   MutexLock lock(mutex_);
   return !full_done_.empty();
+}
+
+// Who asked is not kept waiting for what may never come.
+void Compactor::EndFullInTrouble() {
+  const Status trouble = hooks_.trouble ? hooks_.trouble() : Status::Ok();
+  if (!trouble.ok()) EndFull(trouble);
 }
 
 void Compactor::EndFull(const Status& status) {

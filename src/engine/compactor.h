@@ -44,6 +44,7 @@ class Compactor {
   // What other parts say. Set once, before the steps run.
   struct Hooks {
     std::function<bool()> must_wait;     // a flush goes first, or there is no log yet
+    std::function<Status()> trouble;     // ok, or why a log or a sidecar that it waits for is not
     std::function<void()> on_installed;  // a merged segment is in the version
     std::function<void(const LiveSegment&, const SidecarReader*, const Status&)> bad_sidecar;
   };
@@ -95,6 +96,7 @@ class Compactor {
   Status CheckKeys(Job& job);
   Status CheckSamples(Job& job);
   void WriteSums(Job& job);
+  Status CheckInputs(const Job& job) const;
   Status CommitManifest(Job& job);
   StepResult Fail(Job& job, const Status& status);
   StepResult WaitForRoom(const Status& status, size_t segments);
@@ -108,6 +110,7 @@ class Compactor {
   void Publish();
   bool full() const;
   void EndFull(const Status& status);
+  void EndFullInTrouble();
   std::string Path(std::string name) const { return JoinPath(layout_.segment_dir, name); }
   void Log(LogLevel level, const std::string& text) const {
     if (options_.log) options_.log(level, text);

@@ -376,6 +376,11 @@ void Db::Impl::Start() {
              return !keeper_->Read().established ||
                     (versions_->sealed_count() > 0 && flusher_->Read().status.ok());
            },
+       .trouble =
+           [this] {
+             const Status log = keeper_->Read().established ? Status::Ok() : keeper_->SpareStatus();
+             return log.ok() ? sidecars_->Read().status : log;
+           },
        .on_installed = installed,
        .bad_sidecar =
            [this](const LiveSegment& segment, const SidecarReader* sidecar, const Status& status) {

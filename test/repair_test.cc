@@ -408,6 +408,14 @@ class RepairTest : public testing::Test {
     EXPECT_FALSE(after.contains("data/REPAIR"));
   }
 
+  // Whether a manifest of the repair is there.
+  bool Counts(Machine& machine) {
+    return std::ranges::any_of(machine.fs().AllFiles(), [this](const std::string& path) {
+      return path.starts_with("data/manifest/") && !path.ends_with(".tmp") &&
+             path > original_.manifest;
+    });
+  }
+
   std::set<uint64_t> LsnsOf(LsnRange range) {
     std::set<uint64_t> lsns;
     for (uint64_t lsn = range.first.value; lsn <= range.last.value; ++lsn) lsns.insert(lsn);
@@ -1000,13 +1008,17 @@ TEST_P(RepairCrashTest, AnyOperation) {
     }
   }
   Machine whole = machine_->Fork();
-  ASSERT_TRUE(Apply(whole, repair_).ok());
+  const auto done_at_once = Apply(whole, repair_);
+  ASSERT_TRUE(done_at_once.ok());
+  const std::string report_json = done_at_once->set_aside + "/report.json";
+  const std::string report_txt = done_at_once->set_aside + "/report.txt";
   // Reads come first; a crash in one of them changes nothing, so most are left out.
   const uint64_t operations = whole.operations() - machine_->operations();
-  uint64_t unfinished = 0, done = 0;
+  uint64_t unfinished = 0, completed = 0, done = 0;
   const uint64_t stride = ChosenEffort() == Effort::kQuick ? 29 : 3;
   std::set<uint64_t> tried = {operations};  // the last one too: all is done but the last sync
   for (uint64_t at = 1; at <= operations; at += stride) tried.insert(at);
+  for (uint64_t at = operations - 24; at < operations; at += 6) tried.insert(at);
   for (const uint64_t at : tried) {
     for (const CrashKind kind : {CrashKind::kKill, CrashKind::kPowerCut}) {
       ++crashes_tried;
@@ -1029,9 +1041,27 @@ TEST_P(RepairCrashTest, AnyOperation) {
         EXPECT_TRUE(Has(*plan, "repair_unfinished", "data/REPAIR"));
         ++unfinished;
       }
+      // Where the repair counts, what it lost is written down.
+      const bool counts = Counts(crashed);
+      const auto expect_report = [&] {
+        for (const std::string& path : {report_json, report_txt}) {
+          const auto content = crashed.fs().Content(path);
+          ASSERT_TRUE(content.ok()) << path;
+          EXPECT_EQ(AsText(*content), AsText(*whole.fs().Content(path))) << path;
+        }
+      };
+      if (counts) expect_report();
       const auto again = Apply(crashed, repair_);
       ASSERT_TRUE(again.ok()) << at << ": " << again.status().ToString();
       EXPECT_TRUE(again->applied || !journal) << at;
+      if (counts) expect_report();
+      if (counts && journal) {
+        ++completed;
+        const std::string text = RepairReportText(*again);
+        EXPECT_EQ(again->set_aside, done_at_once->set_aside);
+        EXPECT_NE(text.find(report_txt), std::string::npos) << text;
+        EXPECT_EQ(text.find("nothing to repair"), std::string::npos) << text;
+      }
       done += again->applied ? 0 : 1;
       EXPECT_FALSE(*crashed.fs().Exists("data/REPAIR"));
       if (kind == CrashKind::kKill) {
@@ -1051,6 +1081,7 @@ TEST_P(RepairCrashTest, AnyOperation) {
     }
   }
   EXPECT_GT(unfinished, 0u);
+  EXPECT_GT(completed, 0u);
   EXPECT_GT(done, 0u);  // those that crashed when nothing was left to do
 }
 
@@ -1131,7 +1162,9 @@ TEST_P(RepairFaultTest, FailingWrites) {
       machine.Halt();
       return fired;
     });
-    EXPECT_GT(tried, undone) << FaultOpName(op);
+    // Once the repair counts it writes nothing more: a full disk does not keep it from its end.
+    const bool writes = op == FaultOp::kCreate || op == FaultOp::kWrite || op == FaultOp::kSync;
+    EXPECT_EQ(tried == undone, writes) << FaultOpName(op);
     EXPECT_GT(undone, 0u) << FaultOpName(op);
   }
 }

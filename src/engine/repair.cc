@@ -51,17 +51,21 @@ Result<RepairReport> ApplyRepair(const std::string& directory, const OpenOptions
   Env& env = EnvOf(options);
   const Layout layout(directory);
   TALLY_ASSIGN_OR_RETURN(const auto lock, LockDirectory(env.fs(), layout));
-  TALLY_ASSIGN_OR_RETURN(const bool completed, FinishEarlierRepair(env.fs(), layout));
+  TALLY_ASSIGN_OR_RETURN(const std::string completed, FinishEarlierRepair(env.fs(), layout));
   TALLY_ASSIGN_OR_RETURN(const auto plan, MakeRepairPlan(env.fs(), layout, repair));
-  if (plan->report.damaged) {
-    TALLY_RETURN_IF_ERROR(CarryOutRepair(env, layout, options, repair, plan.get()));
-  } else if (completed) {
+  if (!completed.empty()) {
     plan->report.applied = true;
+    plan->report.set_aside = completed;
     plan->report.findings.push_back(
         {.kind = RepairFinding::Kind::kNote,
          .code = "repair_unfinished",
          .file = layout.repair,
-         .what = "a repair that was interrupted after it took effect is complete now"});
+         .what = "a repair that was interrupted after it took effect is complete now; its report "
+                 "is " +
+                 JoinPath(completed, kRepairReportText)});
+  }
+  if (plan->report.damaged) {
+    TALLY_RETURN_IF_ERROR(CarryOutRepair(env, layout, options, repair, plan.get()));
   }
   return plan->report;
 }

@@ -17,6 +17,7 @@ namespace tallystick {
 namespace {
 
 constexpr std::string_view kFolders[] = {"manifest", "segments", "wal"};
+constexpr const char* kReportJson = "report.json";
 
 uint32_t DateOf(int64_t wall_us) {
   const auto day = std::chrono::floor<std::chrono::days>(
@@ -76,29 +77,38 @@ Status MakeFolder(FileSystem& fs, const Layout& layout, const RepairJournal& jou
   return SyncDirectory(fs, layout.root);
 }
 
-// Step 6. The number of files that were moved.
-Result<uint64_t> SetAside(FileSystem& fs, const Layout& layout, const RepairJournal& journal,
-                          const Manifest& manifest) {
-  TALLY_RETURN_IF_ERROR(MakeFolder(fs, layout, journal));
+// Names of a folder's files that are none of the manifest's.
+Result<std::vector<std::string>> NamesToSetAside(FileSystem& fs, const Layout& layout,
+                                                 std::string_view folder,
+                                                 const Manifest& manifest) {
   const std::set<std::string> counts = NamesThatCount(manifest);
-  uint64_t moved = 0;
+  TALLY_ASSIGN_OR_RETURN(auto names, NamesOf(fs, JoinPath(layout.root, folder)));
+  std::erase_if(names, [&](const std::string& name) {
+    return !IsNumberedFile(name) || counts.contains(JoinPath(folder, name));
+  });
+  return names;
+}
+
+// Step 6.
+Status SetAside(FileSystem& fs, const Layout& layout, const RepairJournal& journal,
+                const Manifest& manifest) {
+  TALLY_RETURN_IF_ERROR(MakeFolder(fs, layout, journal));
   for (const std::string_view folder : kFolders) {
     const std::string from = JoinPath(layout.root, folder);
     const std::string to = JoinPath(JoinPath(layout.root, journal.folder()), folder);
-    TALLY_ASSIGN_OR_RETURN(const auto names, NamesOf(fs, from));
+    TALLY_ASSIGN_OR_RETURN(const auto names, NamesToSetAside(fs, layout, folder, manifest));
     for (const std::string& name : names) {
-      if (!IsNumberedFile(name) || counts.contains(JoinPath(folder, name))) continue;
       TALLY_RETURN_IF_ERROR(fs.Rename(JoinPath(from, name), JoinPath(to, name)));
-      ++moved;
     }
     // The new name first: a file may have both, never none.
     TALLY_RETURN_IF_ERROR(SyncDirectory(fs, to));
     TALLY_RETURN_IF_ERROR(SyncDirectory(fs, from));
   }
-  return moved;
+  return Status::Ok();
 }
 
-// Files of a repair that does not count: copies, under numbers that nobody else has.
+// Files of a repair that does not count: copies, under numbers that nobody else has, and the
+// report.
 Status RemoveNewFiles(FileSystem& fs, const Layout& layout, const RepairJournal& journal) {
   for (const std::string_view folder : kFolders) {
     const std::string dir = JoinPath(layout.root, folder);
@@ -110,7 +120,12 @@ Status RemoveNewFiles(FileSystem& fs, const Layout& layout, const RepairJournal&
     }
     if (!names.empty()) TALLY_RETURN_IF_ERROR(SyncDirectory(fs, dir));
   }
-  return Status::Ok();
+  const std::string folder = JoinPath(layout.root, journal.folder());
+  for (const char* report : {kRepairReportText, kReportJson}) {
+    TALLY_RETURN_IF_ERROR(RemoveIfThere(fs, JoinPath(folder, report)));
+  }
+  TALLY_ASSIGN_OR_RETURN(const bool there, fs.Exists(folder));
+  return there ? SyncDirectory(fs, folder) : Status::Ok();
 }
 
 class Applier {
@@ -135,6 +150,7 @@ class Applier {
   Status KeepSegment(const FoundSegment& segment);
   Status WriteChunk(const RepairChunk& chunk);
   Status CheckWritten(const std::string& path, const WrittenSegment& written, Lsn first, Lsn last);
+  Status WriteReports();
   Status WriteIdentity();
   Status Commit();
   Status Undo();
@@ -280,6 +296,23 @@ Status Applier::WriteSegments() {
   return SyncDirectory(fs_, layout_.segment_dir);
 }
 
+// As of a repair that is done, so that none counts without its report: afterwards files are only
+// moved.
+Status Applier::WriteReports() {
+  RepairReport& report = plan_.report;
+  for (const std::string_view folder : kFolders) {
+    TALLY_ASSIGN_OR_RETURN(const auto names, NamesToSetAside(fs_, layout_, folder, manifest_));
+    report.files_set_aside += names.size();
+  }
+  for (const auto& [name, text] : {std::pair(kReportJson, RepairReportJson(report)),
+                                   std::pair(kRepairReportText, RepairReportText(report))}) {
+    const std::string path = JoinPath(report.set_aside, name);
+    TALLY_RETURN_IF_ERROR(RemoveIfThere(fs_, path));
+    TALLY_RETURN_IF_ERROR(WriteNew(fs_, path, AsByteSpan(text)));
+  }
+  return SyncDirectory(fs_, report.set_aside);
+}
+
 Status Applier::WriteIdentity() {
   if (facts_.identity_good) return Status::Ok();
   return WriteFileAtomic(fs_, layout_.root, layout_.identity, EncodeIdentity(facts_.identity),
@@ -319,15 +352,7 @@ Status Applier::Undo() {
 }
 
 Status Applier::Finish() {
-  TALLY_ASSIGN_OR_RETURN(plan_.report.files_set_aside, SetAside(fs_, layout_, journal_, manifest_));
-  const std::string& folder = plan_.report.set_aside;
-  for (const auto& [name, text] : {std::pair("report.json", RepairReportJson(plan_.report)),
-                                   std::pair("report.txt", RepairReportText(plan_.report))}) {
-    const std::string path = JoinPath(folder, name);
-    TALLY_RETURN_IF_ERROR(RemoveIfThere(fs_, path));
-    TALLY_RETURN_IF_ERROR(WriteNew(fs_, path, AsByteSpan(text)));
-  }
-  TALLY_RETURN_IF_ERROR(SyncDirectory(fs_, folder));
+  TALLY_RETURN_IF_ERROR(SetAside(fs_, layout_, journal_, manifest_));
   return RemoveJournal(fs_, layout_);
 }
 
@@ -335,6 +360,7 @@ Status Applier::MakeNew() {
   TALLY_RETURN_IF_ERROR(Begin());
   TALLY_RETURN_IF_ERROR(WriteFolder());
   TALLY_RETURN_IF_ERROR(WriteSegments());
+  TALLY_RETURN_IF_ERROR(WriteReports());
   TALLY_RETURN_IF_ERROR(WriteIdentity());
   return Commit();
 }
@@ -348,9 +374,9 @@ Status Applier::Run() {
 
 }  // namespace
 
-Result<bool> FinishEarlierRepair(FileSystem& fs, const Layout& layout) {
+Result<std::string> FinishEarlierRepair(FileSystem& fs, const Layout& layout) {
   const auto journal = LoadRepairJournal(fs, layout);
-  if (journal.status().code() == StatusCode::kNotFound) return false;
+  if (journal.status().code() == StatusCode::kNotFound) return std::string();
   if (!journal.ok()) return journal.status();
   // What the other process left may be in the page cache only.
   TALLY_RETURN_IF_ERROR(SyncDirectory(fs, layout.root));
@@ -363,12 +389,12 @@ Result<bool> FinishEarlierRepair(FileSystem& fs, const Layout& layout) {
   if (counts) {
     TALLY_ASSIGN_OR_RETURN(const Manifest manifest,
                            LoadManifest(fs, layout.manifest_dir, journal->database_id));
-    TALLY_RETURN_IF_ERROR(SetAside(fs, layout, *journal, manifest).status());
+    TALLY_RETURN_IF_ERROR(SetAside(fs, layout, *journal, manifest));
   } else {
     TALLY_RETURN_IF_ERROR(RemoveNewFiles(fs, layout, *journal));
   }
   TALLY_RETURN_IF_ERROR(RemoveJournal(fs, layout));
-  return counts;
+  return counts ? JoinPath(layout.root, journal->folder()) : std::string();
 }
 
 Status CarryOutRepair(Env& env, const Layout& layout, const OpenOptions& options,

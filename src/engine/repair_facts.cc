@@ -239,7 +239,9 @@ Status Inspector::ReadJournal() {
   facts_.findings.push_back(
       FindingOf("repair_unfinished", layout_.repair,
                 facts_.journal_committed
-                    ? "a repair was interrupted after it took effect: files are not set aside yet"
+                    ? "a repair was interrupted after it took effect: files are not set aside "
+                      "yet; what it lost is said in " +
+                          JoinPath(layout_.root, journal->folder())
                     : "a repair was interrupted before it took effect"));
   return Status::Ok();
 }

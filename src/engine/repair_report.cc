@@ -163,8 +163,10 @@ std::string RepairReportText(const RepairReport& report) {
                  "Will be rebuilt by the next start, without a repair:", &out);
   AppendFindings(report, RepairFinding::Kind::kNote, "To be noted:", &out);
   if (!report.damaged) {
-    return out + fmt::format("{} rows, quantity {}: nothing to repair.\n", report.rows_kept,
-                             report.quantity_kept);
+    return out + fmt::format("{} rows, quantity {}: {}.\n", report.rows_kept, report.quantity_kept,
+                             report.applied
+                                 ? "the earlier repair is complete, nothing is left to do"
+                                 : "nothing to repair");
   }
   AppendLosses(report, &out);
   out += fmt::format("Kept: {} rows ({} of them conflicts), quantity {}, up to LSN {}\n",

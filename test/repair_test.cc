@@ -486,6 +486,26 @@ TEST_F(RepairTest, IdentityDamaged) {
   ExpectRepair({}, "identity_unreadable", "data/IDENTITY");
 }
 
+TEST_F(RepairTest, IdentityLongerThanAny) {
+  Bytes bytes = original_.files.at("data/IDENTITY");
+  bytes.resize(2 * kBlockBytes, std::byte{7});
+  machine_->fs().SetContent("data/IDENTITY", bytes);
+  ExpectRepair({}, "identity_unreadable", "data/IDENTITY");
+}
+
+TEST_F(RepairTest, IdentityThatCannotBeRead) {
+  Flip("data/IDENTITY", 20);
+  FaultFs faults(machine_->fs());
+  faults.Set(Fault{FaultOp::kRead, 0, true, EIO, false, "data/IDENTITY"});
+  const Files before = FilesOf(*machine_);
+  SimEnv env(faults, machine_->clock(), 6);
+  const auto report = ApplyRepair("data", RepairOpenOptions(env), repair_);
+  ASSERT_TRUE(report.ok()) << report.status().ToString();
+  EXPECT_TRUE(Has(*report, "unreadable", "data/IDENTITY"));
+  ExpectNothingDeleted(before, *report);
+  ExpectRepaired(*machine_, {});
+}
+
 TEST_F(RepairTest, IdentityOfAnotherDatabase) {
   Machine other(99, Options());
   ASSERT_TRUE(other.Open().ok());
@@ -1000,6 +1020,12 @@ TEST_P(RepairCrashTest, AnyOperation) {
       Flip(original_.manifest, 60);
       Flip("data/IDENTITY", 20);
       break;
+    case 2:
+      Flip("data/IDENTITY", 20);
+      break;
+    case 3:
+      Remove("data/IDENTITY");
+      break;
     default: {
       const auto frames = FramesOf(original_.logs[1]);
       Flip(original_.logs[1], frames[1].offset + 70);
@@ -1054,8 +1080,9 @@ TEST_P(RepairCrashTest, AnyOperation) {
       const auto again = Apply(crashed, repair_);
       ASSERT_TRUE(again.ok()) << at << ": " << again.status().ToString();
       EXPECT_TRUE(again->applied || !journal) << at;
+      EXPECT_TRUE(Counts(crashed)) << at;  // so it has a new incarnation
       if (counts) expect_report();
-      if (counts && journal) {
+      if (counts && journal && !again->damaged) {
         ++completed;
         const std::string text = RepairReportText(*again);
         EXPECT_EQ(again->set_aside, done_at_once->set_aside);
@@ -1085,7 +1112,7 @@ TEST_P(RepairCrashTest, AnyOperation) {
   EXPECT_GT(done, 0u);  // those that crashed when nothing was left to do
 }
 
-INSTANTIATE_TEST_SUITE_P(Damages, RepairCrashTest, testing::Range(0, 3));
+INSTANTIATE_TEST_SUITE_P(Damages, RepairCrashTest, testing::Range(0, 5));
 
 // A full disk, or a failing one: refused, with everything as it was; later it works.
 class RepairFaultTest : public RepairTest, public testing::WithParamInterface<int> {

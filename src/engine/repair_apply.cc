@@ -63,6 +63,8 @@ bool IsNumberedFile(const std::string& name) {
   return LeadingNumber(name).has_value() && !name.ends_with(".torn");
 }
 
+std::string NewIdentity(const Layout& layout) { return layout.identity + ".new"; }
+
 Status MakeFolder(FileSystem& fs, const Layout& layout, const RepairJournal& journal) {
   const std::string folder = JoinPath(layout.root, journal.folder());
   TALLY_RETURN_IF_ERROR(fs.CreateDir(JoinPath(layout.root, "damaged")));
@@ -89,7 +91,7 @@ Result<std::vector<std::string>> NamesToSetAside(FileSystem& fs, const Layout& l
   return names;
 }
 
-// Step 6.
+// Step 5.
 Status SetAside(FileSystem& fs, const Layout& layout, const RepairJournal& journal,
                 const Manifest& manifest) {
   TALLY_RETURN_IF_ERROR(MakeFolder(fs, layout, journal));
@@ -105,6 +107,29 @@ Status SetAside(FileSystem& fs, const Layout& layout, const RepairJournal& journ
     TALLY_RETURN_IF_ERROR(SyncDirectory(fs, from));
   }
   return Status::Ok();
+}
+
+// Step 6. An old one that is in the folder already was moved before a crash.
+Status PlaceIdentity(FileSystem& fs, const Layout& layout, const RepairJournal& journal) {
+  TALLY_ASSIGN_OR_RETURN(const bool made, fs.Exists(NewIdentity(layout)));
+  if (!made) return Status::Ok();
+  const std::string folder = JoinPath(layout.root, journal.folder());
+  TALLY_ASSIGN_OR_RETURN(const bool moved, fs.Exists(JoinPath(folder, "IDENTITY")));
+  TALLY_ASSIGN_OR_RETURN(const bool there, fs.Exists(layout.identity));
+  if (there && !moved) {
+    TALLY_RETURN_IF_ERROR(fs.Rename(layout.identity, JoinPath(folder, "IDENTITY")));
+    TALLY_RETURN_IF_ERROR(SyncDirectory(fs, folder));
+  }
+  TALLY_RETURN_IF_ERROR(fs.Rename(NewIdentity(layout), layout.identity));
+  return SyncDirectory(fs, layout.root);
+}
+
+// What is left to do of a repair that counts.
+Status Complete(FileSystem& fs, const Layout& layout, const RepairJournal& journal,
+                const Manifest& manifest) {
+  TALLY_RETURN_IF_ERROR(SetAside(fs, layout, journal, manifest));
+  TALLY_RETURN_IF_ERROR(PlaceIdentity(fs, layout, journal));
+  return RemoveJournal(fs, layout);
 }
 
 // Files of a repair that does not count: copies, under numbers that nobody else has, and the
@@ -128,6 +153,15 @@ Status RemoveNewFiles(FileSystem& fs, const Layout& layout, const RepairJournal&
   return there ? SyncDirectory(fs, folder) : Status::Ok();
 }
 
+// REPAIR goes last: without it new segments would count as segments that no manifest names, and an
+// IDENTITY.new as the next repair's.
+Status TakeBack(FileSystem& fs, const Layout& layout, const RepairJournal& journal) {
+  TALLY_RETURN_IF_ERROR(RemoveNewFiles(fs, layout, journal));
+  TALLY_RETURN_IF_ERROR(RemoveIfThere(fs, NewIdentity(layout)));
+  TALLY_RETURN_IF_ERROR(SyncDirectory(fs, layout.root));
+  return RemoveJournal(fs, layout);
+}
+
 class Applier {
  public:
   Applier(Env& env, const Layout& layout, const OpenOptions& options, const RepairOptions& repair,
@@ -145,7 +179,6 @@ class Applier {
  private:
   Status MakeNew();
   Status Begin();
-  Status WriteFolder();
   Status WriteSegments();
   Status KeepSegment(const FoundSegment& segment);
   Status WriteChunk(const RepairChunk& chunk);
@@ -153,9 +186,6 @@ class Applier {
   Status WriteReports();
   Status WriteIdentity();
   Status Commit();
-  Status Undo();
-  Status RestoreIdentity();
-  Status Finish();
   FileNumber NewNumber() { return {next_number_++}; }
 
   Env& env_;
@@ -173,9 +203,6 @@ class Applier {
   int64_t last_time_us_ = 0;  // of the row before
   // How far it came, for the way back.
   bool begun_ = false;
-  bool identity_missing_ = false;
-  bool identity_copied_ = false;  // the old one, to the folder
-  bool identity_written_ = false;
   bool committed_ = false;  // perhaps
 };
 
@@ -193,19 +220,6 @@ Status Applier::Begin() {
   report.incarnation = fmt::format("{:016x}", manifest_.incarnation);
   begun_ = true;
   return Status::Ok();
-}
-
-Status Applier::WriteFolder() {
-  TALLY_RETURN_IF_ERROR(MakeFolder(fs_, layout_, journal_));
-  if (facts_.identity_good) return Status::Ok();
-  const auto old = ReadWholeFile(fs_, layout_.identity, kBlockBytes);
-  identity_missing_ = old.status().code() == StatusCode::kNotFound;
-  if (!old.ok()) return Status::Ok();  // there is none, or none that can be read
-  const std::string& folder = plan_.report.set_aside;
-  TALLY_RETURN_IF_ERROR(RemoveIfThere(fs_, JoinPath(folder, "IDENTITY")));
-  identity_copied_ = true;
-  TALLY_RETURN_IF_ERROR(WriteNew(fs_, JoinPath(folder, "IDENTITY"), *old));
-  return SyncDirectory(fs_, folder);
 }
 
 Status Applier::KeepSegment(const FoundSegment& segment) {
@@ -315,8 +329,8 @@ Status Applier::WriteReports() {
 
 Status Applier::WriteIdentity() {
   if (facts_.identity_good) return Status::Ok();
-  return WriteFileAtomic(fs_, layout_.root, layout_.identity, EncodeIdentity(facts_.identity),
-                         &identity_written_);
+  TALLY_RETURN_IF_ERROR(WriteNew(fs_, NewIdentity(layout_), EncodeIdentity(facts_.identity)));
+  return SyncDirectory(fs_, layout_.root);
 }
 
 Status Applier::Commit() {
@@ -329,36 +343,9 @@ Status Applier::Commit() {
                        &committed_);
 }
 
-// The copy has no other use, and goes back in one step that needs no space.
-Status Applier::RestoreIdentity() {
-  const std::string copy = JoinPath(plan_.report.set_aside, "IDENTITY");
-  if (identity_written_) {
-    TALLY_RETURN_IF_ERROR(RemoveIfThere(fs_, layout_.identity + ".tmp"));
-    if (identity_missing_) TALLY_RETURN_IF_ERROR(RemoveIfThere(fs_, layout_.identity));
-  }
-  if (!identity_copied_) return Status::Ok();
-  if (identity_written_) return fs_.Rename(copy, layout_.identity);
-  return RemoveIfThere(fs_, copy);
-}
-
-// After an error before the manifest. REPAIR goes last: without it new segments would count as
-// segments that no manifest names.
-Status Applier::Undo() {
-  if (begun_) {
-    TALLY_RETURN_IF_ERROR(RemoveNewFiles(fs_, layout_, journal_));
-    TALLY_RETURN_IF_ERROR(RestoreIdentity());
-  }
-  return RemoveJournal(fs_, layout_);
-}
-
-Status Applier::Finish() {
-  TALLY_RETURN_IF_ERROR(SetAside(fs_, layout_, journal_, manifest_));
-  return RemoveJournal(fs_, layout_);
-}
-
 Status Applier::MakeNew() {
   TALLY_RETURN_IF_ERROR(Begin());
-  TALLY_RETURN_IF_ERROR(WriteFolder());
+  TALLY_RETURN_IF_ERROR(MakeFolder(fs_, layout_, journal_));
   TALLY_RETURN_IF_ERROR(WriteSegments());
   TALLY_RETURN_IF_ERROR(WriteReports());
   TALLY_RETURN_IF_ERROR(WriteIdentity());
@@ -367,8 +354,10 @@ Status Applier::MakeNew() {
 
 Status Applier::Run() {
   const Status made = MakeNew();
-  if (made.ok()) return Finish();
-  if (!committed_) IgnoreError(Undo(), "REPAIR is left: the next repair undoes it");
+  if (made.ok()) return Complete(fs_, layout_, journal_, manifest_);
+  if (committed_) return made;
+  IgnoreError(begun_ ? TakeBack(fs_, layout_, journal_) : RemoveJournal(fs_, layout_),
+              "REPAIR is left: the next repair undoes it");
   return made;
 }
 
@@ -386,15 +375,14 @@ Result<std::string> FinishEarlierRepair(FileSystem& fs, const Layout& layout) {
     const auto number = ParseNumberName(name);
     return number.has_value() && *number >= journal->first_number;
   });
-  if (counts) {
-    TALLY_ASSIGN_OR_RETURN(const Manifest manifest,
-                           LoadManifest(fs, layout.manifest_dir, journal->database_id));
-    TALLY_RETURN_IF_ERROR(SetAside(fs, layout, *journal, manifest));
-  } else {
-    TALLY_RETURN_IF_ERROR(RemoveNewFiles(fs, layout, *journal));
+  if (!counts) {
+    TALLY_RETURN_IF_ERROR(TakeBack(fs, layout, *journal));
+    return std::string();
   }
-  TALLY_RETURN_IF_ERROR(RemoveJournal(fs, layout));
-  return counts ? JoinPath(layout.root, journal->folder()) : std::string();
+  TALLY_ASSIGN_OR_RETURN(const Manifest manifest,
+                         LoadManifest(fs, layout.manifest_dir, journal->database_id));
+  TALLY_RETURN_IF_ERROR(Complete(fs, layout, *journal, manifest));
+  return JoinPath(layout.root, journal->folder());
 }
 
 Status CarryOutRepair(Env& env, const Layout& layout, const OpenOptions& options,

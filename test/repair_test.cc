@@ -860,6 +860,31 @@ TEST_F(RepairTest, ARecycledSpareWithoutAHeaderSupersedesNothing) {
   ExpectRepair({}, "log_header", "data/wal/" + NumberName(99));
 }
 
+// The last log file is a recycled one, and header and frames of this life are gone: the frames of
+// its life before that still stand behind them do not say that it had no others.
+TEST_F(RepairTest, ARecycledFileOfWhichOnlyItsLifeBeforeIsLeft) {
+  const ListedWalFile last = DecodedManifest().wal_files.back();
+  ASSERT_FALSE(last.end.has_value());
+  const std::string path = "data/wal/" + NumberName(last.number.value);
+  const std::string& donor = original_.logs[0];
+  Bytes recycled = original_.files.at(donor);
+  const auto frames = FramesOf(donor);
+  ASSERT_GE(frames.size(), 3u);
+  for (size_t i = 2; i < frames.size(); ++i) {
+    const auto whole = std::span(recycled).subspan(frames[i].offset, frames[i].bytes);
+    StoreFixed<uint64_t>(whole.data() + 16, i);
+    StoreFixed<uint64_t>(whole.data() + 24, i);
+    ResealForTest(whole);
+  }
+  std::fill_n(recycled.begin(), frames[2].offset, std::byte{0});
+  machine_->fs().SetContent(path, recycled);
+  const auto plan = Plan();
+  ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+  EXPECT_TRUE(Has(*plan, "log_header", path));
+  EXPECT_TRUE(plan->more_lost);
+  EXPECT_EQ(RepairReportText(*plan).find("No row is lost"), std::string::npos);
+}
+
 // Frames that are dropped because a later file has earlier ones: their rows are said to be lost.
 TEST_F(RepairTest, RowsOfSupersededFramesAreSaidToBeLost) {
   RemoveManifests();

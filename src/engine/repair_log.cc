@@ -72,7 +72,8 @@ class LogInspector {
   Damage damage_ = Damage::kAny;
   Status planned_;  // what a start says of the log
   Bytes bytes_;
-  std::vector<uint64_t> unusable_;  // numbers of files of which nothing could be read
+  // Numbers of files that may have had frames of which nothing can be read.
+  std::vector<uint64_t> unusable_;
 };
 
 const ListedWalFile* LogInspector::Listed(FileNumber number) const {
@@ -216,7 +217,8 @@ Status LogInspector::ReadFile(uint64_t number) {
   const WalFileView view(bytes_, log.salt);
   TALLY_RETURN_IF_ERROR(TakeFrames(view));
   const bool found = facts_.frames.size() > frames;
-  if (!found && view.SaltAt(kWalHeaderBytes)) unusable_.push_back(number);
+  // Without a header the salt may be that of frames of the file's life before, and tell nothing.
+  if (!found && (!log.header_good || view.SaltAt(kWalHeaderBytes))) unusable_.push_back(number);
   // What begins behind damage may be left from the file's life before, and its new frames gone.
   const bool old = !HasPlace(log) && !view.FrameAt(kWalHeaderBytes).has_value();
   if (found && old) unusable_.push_back(number);

@@ -565,7 +565,7 @@ class Repair(Case):
         self.assertIn(newest, plan["findings"][0]["file"])
         self.assertEqual(self.files(), before)
         done = self.ok("repair", self.data, "--apply").stdout
-        self.assertIn("No row is lost", done)
+        self.assertIn("LOST, perhaps", done)  # after a clean stop there is no log, which may be a lost one
         after = self.files()
         (folder,) = os.listdir(os.path.join(self.data, "damaged"))
         self.assertEqual(after[f"damaged/{folder}/manifest/{newest}"], before[f"manifest/{newest}"])

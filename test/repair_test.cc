@@ -545,6 +545,43 @@ TEST_F(RepairTest, WholeManifestFolderEmpty) {
   ExpectRepair({}, "manifest_unreadable", "data/manifest");
 }
 
+// Without a manifest it is not said that nothing is lost, only that no loss is known; and where log
+// files are gone, that there may be one.
+TEST_F(RepairTest, WithoutAManifestTheEndOfTheLogIsNotKnown) {
+  std::string older;
+  for (const auto& [path, content] : original_.files) {
+    if (path.find("/manifest/") != std::string::npos && path < original_.manifest) older = path;
+  }
+  Flip(original_.manifest, 60);
+  const Machine damaged = machine_->Fork();
+  auto plan = Plan();
+  ASSERT_TRUE(plan.ok());
+  EXPECT_FALSE(plan->more_lost) << RepairReportText(*plan);
+  EXPECT_NE(RepairReportText(*plan).find("No lost row is known"), std::string::npos);
+  EXPECT_EQ(RepairReportText(*plan).find("No row is lost"), std::string::npos);
+  EXPECT_NE(RepairReportJson(*plan).find("\"manifest_lost\":true"), std::string::npos);
+
+  const auto listed = DecodeManifest(original_.files.at(older), &id_)->wal_files;
+  ASSERT_FALSE(listed.empty());
+  for (const bool all : {false, true}) {
+    machine_.emplace(damaged.Fork());
+    const std::string last = "data/wal/" + NumberName(listed.back().number.value);
+    for (const auto& [path, content] : original_.files) {
+      if (path.starts_with("data/wal/") && (all || path >= last)) Remove(path);
+    }
+    plan = Plan();
+    ASSERT_TRUE(plan.ok());
+    EXPECT_TRUE(plan->more_lost) << RepairReportText(*plan);
+    EXPECT_FALSE(plan->quantity_lost.has_value());
+    EXPECT_NE(RepairReportText(*plan).find("perhaps"), std::string::npos);
+  }
+  // All of the log, and all that said that there was one.
+  RemoveManifests();
+  plan = Plan();
+  ASSERT_TRUE(plan.ok());
+  EXPECT_TRUE(plan->more_lost);
+}
+
 TEST_F(RepairTest, ManifestsAndASegmentGone) {
   for (const auto& [path, content] : original_.files) {
     if (path.find("/manifest/") != std::string::npos) Remove(path);

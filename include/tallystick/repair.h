@@ -91,6 +91,8 @@ struct RepairReport {
   uint64_t rows_quarantined = 0;  // of these
   std::string quantity_kept;      // sum of the counted rows
   uint64_t rows_lost = 0;
+  // Nothing says how far the log reached: rows_lost is only what is known.
+  bool manifest_lost = false;
   // There were later rows, or may have been, of which nothing is left to count them by.
   bool more_lost = false;
   std::optional<std::string> quantity_lost;  // none: cannot be known

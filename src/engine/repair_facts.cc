@@ -246,7 +246,8 @@ Status Inspector::ReadJournal() {
   return Status::Ok();
 }
 
-// Where none counts, the newest that verifies says how far the rows reached at least.
+// Where none counts, the newest that verifies says how far the rows reached at least, and which log
+// files there were.
 void Inspector::UseOlderManifest() {
   for (const FoundManifest& found : manifests_) {
     if (!found.status.ok() || found.database_id != facts_.identity.database_id) continue;
@@ -263,6 +264,7 @@ void Inspector::UseOlderManifest() {
     facts_.last_lsn = std::max(facts_.last_lsn, older.flushed_lsn);
     facts_.next_frame = std::max(facts_.next_frame, older.first_frame);
     for (const ListedWalFile& file : older.wal_files) {
+      if (!facts_.manifest.has_value()) facts_.older_logs.push_back(file.number);
       if (file.end.has_value()) {
         facts_.next_frame = std::max(facts_.next_frame, FrameNumber{file.end->value + 1});
       }

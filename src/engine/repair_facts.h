@@ -88,8 +88,9 @@ struct RepairFacts {
   std::vector<FoundSegment> segments;
   std::vector<KnownRows> known;
   std::vector<FoundLog> logs;
-  std::vector<FoundFrame> frames;  // of the history, ascending
-  bool log_good = true;            // with a manifest: a start would take the log as it is
+  std::vector<FoundFrame> frames;      // of the history, ascending
+  std::vector<FileNumber> older_logs;  // without a manifest: those that an older one lists
+  bool log_good = true;                // with a manifest: a start would take the log as it is
 
   Lsn last_lsn;            // the highest LSN that there is evidence of
   bool more_lost = false;  // rows behind it may have been lost

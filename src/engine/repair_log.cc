@@ -53,6 +53,7 @@ class LogInspector {
   void Choose();
   void NoteDropped(const FoundFrame& frame);
   bool HasPlace(const FoundLog& log) const;
+  void NoteMissing(const std::set<uint64_t>& numbers);
   FileNumber LastFile() const;
   void ReportHoles();
   void ReportLogEnd();
@@ -230,6 +231,15 @@ bool LogInspector::HasPlace(const FoundLog& log) const {
   return facts_.manifest.has_value() || log.header_good;
 }
 
+// Without a manifest no log may mean that all of it was flushed, or that all of it is lost. So may
+// a file that is gone: it is harmless only if a later one has frames.
+void LogInspector::NoteMissing(const std::set<uint64_t>& numbers) {
+  if (numbers.empty()) facts_.more_lost = true;
+  for (const FileNumber file : facts_.older_logs) {
+    if (!numbers.contains(file.value)) unusable_.push_back(file.value);
+  }
+}
+
 // Without a manifest there is nothing but the frame itself that says that its rows were there.
 void LogInspector::NoteDropped(const FoundFrame& frame) {
   if (facts_.manifest.has_value()) return;
@@ -346,6 +356,7 @@ Status LogInspector::Run(const std::set<uint64_t>& candidates) {
   }
   const size_t findings = facts_.findings.size();
   for (const uint64_t number : numbers) TALLY_RETURN_IF_ERROR(ReadFile(number));
+  if (!facts_.manifest.has_value()) NoteMissing(numbers);
   Choose();
   damage_ = Damage::kAny;
   if (facts_.manifest.has_value()) {

@@ -302,6 +302,7 @@ Status Planner::Run() {
   report.rows_quarantined = plan_.kept.quarantined;
   report.quantity_kept = plan_.kept.quantity.ToString();
   report.rows_lost = plan_.lost.count() + orphans_.count();
+  report.manifest_lost = report.damaged && !facts_.manifest.has_value();
   report.more_lost = facts_.more_lost;
   report.last_lsn = {plan_.kept.rows};
   if (first_lost_.value != 0 &&

@@ -64,13 +64,17 @@ void AppendFindings(const RepairReport& report, RepairFinding::Kind kind, std::s
 
 void AppendLosses(const RepairReport& report, std::string* out) {
   if (report.rows_lost == 0 && !report.more_lost) {
-    *out += "No row is lost.\n";
+    *out += report.manifest_lost ? "No lost row is known.\n" : "No row is lost.\n";
     return;
   }
-  *out += fmt::format("LOST: {} rows, quantity {}\n", report.rows_lost,
-                      report.quantity_lost.value_or("not known"));
+  if (report.rows_lost == 0) {
+    *out += "LOST, perhaps: rows behind those that are kept; nothing is left to count them by.\n";
+  } else {
+    *out += fmt::format("LOST: {} rows, quantity {}\n", report.rows_lost,
+                        report.quantity_lost.value_or("not known"));
+  }
   for (const RepairLoss& loss : report.losses) *out += LossText(loss);
-  if (report.more_lost) {
+  if (report.rows_lost > 0 && report.more_lost) {
     *out += "  Rows behind these may have been lost too; nothing is left to count them by.\n";
   }
   *out +=
@@ -192,10 +196,12 @@ std::string RepairReportText(const RepairReport& report) {
 std::string RepairReportJson(const RepairReport& report) {
   std::string out = fmt::format(
       R"({{"applied":{},"damaged":{},"database_id":{},"directory":{},"files_set_aside":{},)"
-      R"("findings":{},"first_renumbered":{},"incarnation":{},"last_lsn":{},"losses":{},)",
+      R"("findings":{},"first_renumbered":{},"incarnation":{},"last_lsn":{},"losses":{},)"
+      R"("manifest_lost":{},)",
       report.applied, report.damaged, Escaped(report.database_id), Escaped(report.directory),
       report.files_set_aside, Array(report.findings, FindingJson), report.first_renumbered.value,
-      Escaped(report.incarnation), report.last_lsn.value, Array(report.losses, LossJson));
+      Escaped(report.incarnation), report.last_lsn.value, Array(report.losses, LossJson),
+      report.manifest_lost);
   return out + fmt::format(R"("more_lost":{},"quantity_kept":{},"quantity_lost":{},"rows_kept":{},)"
                            R"("rows_lost":{},"rows_quarantined":{},"segments_kept":{},)"
                            R"("segments_written":{},"set_aside":{},"ways":{}}})"

@@ -20,6 +20,7 @@
 #include "base/coding.h"
 #include "base/decimal.h"
 #include "engine/repair.h"
+#include "engine/repair_journal.h"
 #include "env/number_name.h"
 #include "manifest/manifest.h"
 #include "segment/segment_reader.h"
@@ -1041,6 +1042,57 @@ TEST_F(RepairTest, NoDatabaseAtAll) {
   EXPECT_EQ(PlanRepair("data", RepairOpenOptions(env), {}).status().reason(), "database_not_found");
   ASSERT_TRUE(fs.CreateDir("data").ok());
   EXPECT_EQ(PlanRepair("data", RepairOpenOptions(env), {}).status().reason(), "database_not_found");
+}
+
+// What a start takes for a database whose files are lost, repair takes for one too, by whatever is
+// left of it.
+TEST_F(RepairTest, AnyNumberedFileIsOfADatabase) {
+  for (const char* suffix : {".idx", ".sum", ".torn", ".tmp"}) {
+    SCOPED_TRACE(suffix);
+    machine_.emplace(original_.machine.Fork());
+    for (const std::string& path : machine_->fs().AllFiles()) {
+      if (path.find("/manifest/") != std::string::npos || path.find("/wal/") != std::string::npos ||
+          path.find("/segments/") != std::string::npos) {
+        Remove(path);
+      }
+    }
+    const std::string left = std::string("data/segments/000003") + suffix;
+    ASSERT_TRUE(machine_->fs().Open(left, OpenMode::kCreateNew).ok());
+    ASSERT_TRUE(machine_->fs().SyncDir("data/segments").ok());
+    EXPECT_EQ(machine_->Open().code(), StatusCode::kCorruption);
+    machine_->Halt();
+    machine_->Restart(CrashKind::kKill, 1);
+    Machine without_identity = machine_->Fork();
+    const auto plan = Plan();
+    ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+    EXPECT_TRUE(Has(*plan, "manifest_unreadable", "data/manifest")) << RepairReportText(*plan);
+    EXPECT_TRUE(plan->more_lost);
+    ASSERT_TRUE(Apply(*machine_, repair_).ok());
+    EXPECT_EQ(machine_->Open().ToString(), "ok");
+    machine_->Halt();
+    ASSERT_TRUE(without_identity.fs().Remove("data/IDENTITY").ok());
+    EXPECT_EQ(Apply(without_identity, repair_).status().reason(), "database_id_unknown");
+  }
+}
+
+// REPAIR beside an IDENTITY and nothing else: a start refuses it.
+TEST_F(RepairTest, AnUnfinishedRepairOfNothingIsSaid) {
+  for (const std::string& path : machine_->fs().AllFiles()) {
+    if (path != "data/IDENTITY" && path != "data/LOCK") Remove(path);
+  }
+  const Bytes journal = EncodeRepairJournal({.database_id = id_, .first_number = 9});
+  auto file = machine_->fs().Open("data/REPAIR", OpenMode::kCreateNew);
+  ASSERT_TRUE(file.ok() && WriteFully(**file, 0, journal).ok() && (*file)->Sync().ok());
+  EXPECT_EQ(machine_->Open().reason(), "repair_unfinished");
+  machine_->Halt();
+  machine_->Restart(CrashKind::kKill, 1);
+  const auto plan = Plan();
+  ASSERT_TRUE(plan.ok()) << plan.status().ToString();
+  EXPECT_TRUE(plan->damaged);
+  EXPECT_TRUE(Has(*plan, "repair_unfinished", "data/REPAIR")) << RepairReportText(*plan);
+  const auto report = Apply(*machine_, repair_);
+  ASSERT_TRUE(report.ok()) << report.status().ToString();
+  EXPECT_EQ(machine_->Open().ToString(), "ok");
 }
 
 TEST_F(RepairTest, AnOpenDatabaseIsLeftAlone) {

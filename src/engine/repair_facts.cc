@@ -70,6 +70,7 @@ class Inspector {
   const RepairOptions& options_;
   RepairFacts facts_;
   std::set<uint64_t> manifest_numbers_, segment_numbers_, log_numbers_;
+  bool rows_ = false;  // anything under wal/ or segments/, as a start sees it
   uint64_t highest_number_ = 0;
   std::vector<FoundManifest> manifests_;  // the newest first
   std::map<DatabaseId, uint64_t> ids_;    // what files that verify say, and how many do
@@ -89,16 +90,20 @@ Status Inspector::ReadNames() {
     note(LeadingNumber(name));
     if (note(ParseNumberName(name))) manifest_numbers_.insert(*ParseNumberName(name));
   }
+  const auto note_rows = [&](const std::string& name) {
+    note(LeadingNumber(name));
+    rows_ = rows_ || LeadingNumber(name).has_value();
+  };
   TALLY_ASSIGN_OR_RETURN(names, NamesOf(fs_, layout_.segment_dir));
   for (const std::string& name : names) {
-    note(LeadingNumber(name));
+    note_rows(name);
     if (!name.ends_with(".seg")) continue;
     const auto number = ParseNumberName(name.substr(0, name.size() - 4));
     if (note(number)) segment_numbers_.insert(*number);
   }
   TALLY_ASSIGN_OR_RETURN(names, NamesOf(fs_, layout_.wal_dir));
   for (const std::string& name : names) {
-    note(LeadingNumber(name));
+    note_rows(name);
     if (note(ParseNumberName(name))) log_numbers_.insert(*ParseNumberName(name));
   }
   return Status::Ok();
@@ -179,8 +184,7 @@ Result<DatabaseId> Inspector::IdOfFiles() const {
 }
 
 Status Inspector::RebuildIdentity(const Status& why) {
-  if (why.code() == StatusCode::kNotFound && manifest_numbers_.empty() &&
-      segment_numbers_.empty() && log_numbers_.empty()) {
+  if (why.code() == StatusCode::kNotFound && manifest_numbers_.empty() && !rows_) {
     return Status::NotFound("database_not_found", layout_.root + " holds no database");
   }
   TALLY_ASSIGN_OR_RETURN(facts_.identity.database_id, IdOfFiles());
@@ -202,8 +206,7 @@ Status Inspector::RebuildIdentity(const Status& why) {
 
 Status Inspector::ChooseManifest() {
   if (manifests_.empty()) {
-    facts_.unfinished_creation =
-        facts_.identity_good && segment_numbers_.empty() && log_numbers_.empty();
+    facts_.unfinished_creation = facts_.identity_good && !rows_;
     if (facts_.unfinished_creation) return Status::Ok();
     facts_.findings.push_back(
         FindingOf("manifest_unreadable", layout_.manifest_dir, "there is no manifest"));
@@ -310,8 +313,8 @@ Result<RepairFacts> Inspector::Run() {
   NoteIds();
   TALLY_RETURN_IF_ERROR(ReadIdentity());
   TALLY_RETURN_IF_ERROR(ChooseManifest());
-  if (facts_.unfinished_creation) return std::move(facts_);
   TALLY_RETURN_IF_ERROR(ReadJournal());
+  if (facts_.unfinished_creation) return std::move(facts_);
   UseOlderManifest();
   CountNumbers();
 

@@ -893,5 +893,55 @@ TEST_F(UsageDbExport, AFailedExportIsNoDatabase) {
   EXPECT_GT(failed, 8u);
 }
 
+// The log fails while the database is read: what close tells of it is told before CURRENT is there.
+TEST_F(UsageDbExport, AFailedCloseIsAFailedExport) {
+  auto db = Db::Open("data", SmallOptions(env_));
+  ASSERT_TRUE(db.ok());
+  Batch batch = db->NewBatch();
+  batch.Add(MadeSource::MakeRow("late", 5).event);
+  ASSERT_TRUE(db->Ingest(std::move(batch)).ok());
+  const auto in_use = fs_.Clone();  // with a log, as after a kill
+  ASSERT_TRUE(db->Close().ok());
+  uint64_t failed = 0;
+  for (uint64_t nth = 0;; ++nth) {
+    auto disk = in_use->Clone();
+    FaultFs faults(*disk);
+    EnvOver env(faults);
+    faults.Set(Fault{.op = FaultOp::kWrite, .at = nth, .for_ever = true, .path_part = "data/wal"});
+    UsageDbExportOptions options = ExportOptions(SmallOptions(env));
+    options.leave_out = true;
+    const auto report = ExportUsageDb("data", "out", options);
+    EXPECT_EQ(report.ok(), *disk->Exists("out/manifest/CURRENT")) << nth;
+    failed += report.ok() ? 0 : 1;
+    if (faults.fired() == 0) break;
+  }
+  EXPECT_GT(failed, 0u);
+}
+
+// What a failed export wrote is removed, CURRENT first: wherever that is cut short, there is no
+// database of which parts are missing.
+TEST_F(UsageDbExport, WhatItsRemovalLeavesIsNoDatabase) {
+  uint64_t cut_short = 0;
+  // The first removal is that of an old CURRENT.tmp.
+  for (uint64_t removed = 2;; ++removed) {
+    auto disk = fs_.Clone();
+    FaultFs removals(*disk);
+    removals.Set(
+        Fault{.op = FaultOp::kRemove, .at = removed, .for_ever = true, .path_part = "out"});
+    FaultFs syncs(static_cast<FileSystem&>(removals));
+    // The folder's sync behind CURRENT's rename.
+    syncs.Set(Fault{.op = FaultOp::kSyncDir, .at = 1, .path_part = "out/manifest"});
+    EnvOver env(syncs);
+    UsageDbExportOptions options = ExportOptions(SmallOptions(env));
+    options.leave_out = true;
+    EXPECT_FALSE(ExportUsageDb("data", "out", options).ok());
+    EXPECT_EQ(syncs.fired(), 1u);
+    EXPECT_FALSE(*disk->Exists("out/manifest/CURRENT")) << removed;
+    if (removals.fired() == 0) break;
+    ++cut_short;
+  }
+  EXPECT_GE(cut_short, 3u);
+}
+
 }  // namespace
 }  // namespace tallystick

@@ -2,8 +2,9 @@
 // When the rows that wait need more memory than they may, the bucket with the most of them becomes
 // a segment.
 //
-// Order of the files: segments and their sidecars, directory sync, log, manifest, CURRENT. What was
-// written is removed on an error, so that a part is not taken for the whole.
+// Order of the files: segments and their sidecars, directory sync, log, manifest, CURRENT. The
+// database is closed before the log, so that nothing can fail behind CURRENT. What was written is
+// removed on an error, the last first, so that a part is not taken for the whole.
 #include "tallystick/usagedb.h"
 
 #include <fmt/format.h>
@@ -89,7 +90,7 @@ class RowsOfEvents {
 
 class Exporter {
  public:
-  Exporter(const Db& db, Env& env, const std::string& target, const UsageDbExportOptions& options)
+  Exporter(Db& db, Env& env, const std::string& target, const UsageDbExportOptions& options)
       : db_(db),
         env_(env),
         fs_(env.fs()),
@@ -101,8 +102,8 @@ class Exporter {
     TALLY_RETURN_IF_ERROR(MakeTarget());
     const Status status = Write();
     if (status.ok()) return report_;
-    for (const std::string& path : written_) {
-      IgnoreError(fs_.Remove(path), "the export's own error says more");
+    for (auto path = written_.rbegin(); path != written_.rend(); ++path) {
+      IgnoreError(fs_.Remove(*path), "the export's own error says more");
     }
     return status;
   }
@@ -144,6 +145,7 @@ class Exporter {
           fmt::format("{} rows are stored, but no range of times reaches {} of them",
                       report_.lsn.value, report_.lsn.value - seen));
     }
+    TALLY_RETURN_IF_ERROR(db_.Close());
     return WriteHead();
   }
 
@@ -267,7 +269,7 @@ class Exporter {
     return file->Sync();
   }
 
-  const Db& db_;
+  Db& db_;
   Env& env_;
   FileSystem& fs_;
   const std::string& target_;
@@ -299,10 +301,7 @@ Result<UsageDbExportReport> ExportUsageDb(const std::string& directory, const st
                               " identifies events by account and id; usageDb knows the id alone, "
                               "and would drop what two accounts call alike");
   }
-  auto report = Exporter(db, env, target, options).Run();
-  TALLY_RETURN_IF_ERROR(report.status());
-  TALLY_RETURN_IF_ERROR(db.Close());
-  return report;
+  return Exporter(db, env, target, options).Run();
 }
 
 }  // namespace tallystick

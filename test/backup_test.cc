@@ -424,7 +424,8 @@ TEST_F(BackupTest, TargetsThatAreRefused) {
   other.env().executor().RunUntil([&] { return answer.has_value(); });
   ASSERT_TRUE(answer.has_value());
   EXPECT_EQ(answer->status().reason(), "foreign_backup");
-  EXPECT_NE(answer->status().message().find("incarnation"), std::string::npos);
+  EXPECT_NE(answer->status().message().find("before it was restored or repaired (incarnation"),
+            std::string::npos);
 
   OpenOptions options = BackupOptionsOfTests();
   options.env = &other.env();

@@ -132,8 +132,8 @@ Status BackupTarget::LoadEarlier(const Identity& identity, uint64_t incarnation)
   if (earlier->manifest.incarnation != incarnation) {
     return Status::FailedPrecondition(
         "foreign_backup",
-        fmt::format("{} is a backup of this database before it was restored (incarnation {:016x}, "
-                    "now {:016x})",
+        fmt::format("{} is a backup of this database before it was restored or repaired "
+                    "(incarnation {:016x}, now {:016x})",
                     real_path_, earlier->manifest.incarnation, incarnation));
   }
   for (const BackupFile& file : earlier->files) {

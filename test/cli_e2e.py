@@ -672,6 +672,18 @@ class UsageDb(Case):
         self.assertIn("4 events accepted",
                       self.ok("import-usagedb", source, "--data", self.data, "--skip-damaged", code=1).stdout)
 
+    def test_of_many_faults_it_says_how_many_more(self):
+        source = self.source("tail")
+        with open(os.path.join(ROOT, "testdata", "usagedb-0.4.0", "tail.expected.json"), encoding="utf-8") as file:
+            ids = [event["event_id"] for event in json.load(file)["events"]]
+        events = [{**EVENT, "event_id": event_id} for event_id in ids]  # with other payloads
+        self.ok("ingest", "-", "--data", self.data, text="\n".join(map(json.dumps, events)))
+        report = json.loads(self.ok("import-usagedb", source, "--data", self.data, "--json", code=1).stdout)
+        self.assertEqual(len(report["faults"]), 100)
+        self.assertGreaterEqual(report["fault_count"], len(ids))
+        done = self.ok("import-usagedb", source, "--data", self.data, code=1).stdout
+        self.assertIn(f"... and {report['fault_count'] - 100} more", done)
+
 
 class Backups(Case):
     def event(self, number):

@@ -119,7 +119,8 @@ struct UsageDbImportReport {
   bool held_more = false;      // the database had other events before
   Lsn lsn;
   int64_t importing_us = 0;
-  std::vector<std::string> faults;  // of the proof
+  uint64_t fault_count = 0;         // of the proof
+  std::vector<std::string> faults;  // the first hundred
 };
 
 // Reads all of `source`, then ingests it into `directory`, which is created if need be, and

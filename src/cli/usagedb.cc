@@ -129,6 +129,7 @@ std::string ReportJson(const UsageDbImportReport& report) {
       .Uint("damages", report.damages)
       .Uint("duplicates", report.duplicates)
       .Uint("events", report.events)
+      .Uint("fault_count", report.fault_count)
       .List("faults", report.faults, text)
       .Raw("held_more", report.held_more ? "true" : "false")
       .Int("importing_us", report.importing_us)
@@ -214,7 +215,8 @@ std::string ReportText(const UsageDbImportReport& report) {
                     report.accepted, report.already_there,
                     report.held_more ? " (and it holds others beside)" : "",
                     PerSecond(report.events, report.importing_us), report.lsn.value);
-    for (const std::string& fault : report.faults) out += "  FAULT: " + Printable(fault) + '\n';
+    ListText(out, report.faults, report.fault_count,
+             [](const std::string& fault) { return "  FAULT: " + fault; });
     if (report.faults.empty()) {
       out += "  proved: counts and sums of every account and meter are those of the source\n";
     }
@@ -284,7 +286,9 @@ void AddImport(CLI::App& app, Action* action) {
   command->add_flag("--json", options->json, "The report as a JSON object");
   command->footer(
       "May be run again after it was interrupted: nothing is counted twice. Exit code 1 if\n"
-      "anything of the source could not be read, or the sums do not agree.\n"
+      "anything of the source could not be read (a corrupt sidecar too, which costs nothing),\n"
+      "if events cannot be held, if segments that no manifest names have events of their own,\n"
+      "or if the sums do not agree.\n"
       "Example:\n  tallystick import-usagedb /var/lib/usagedb --data data --dry-run");
   command->callback([=] { *action = [=] { return RunImport(*options); }; });
 }

@@ -59,6 +59,7 @@ class Importer {
   UsageDbImportReport& report() { return survey_.report; }
 
   void Fault(std::string what) {
+    ++report().fault_count;
     if (report().faults.size() < kFaultsMax) report().faults.push_back(std::move(what));
   }
 

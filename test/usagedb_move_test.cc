@@ -321,7 +321,9 @@ TEST_F(UsageDbMove, InterruptedAnywhereItIsFinishedByRunningItAgain) {
     auto disk = fs_.Clone();
     EnvOver env(*disk);
     disk->CrashAt(disk->operations() + operation, operation);
-    auto report = ImportUsageDb("src", "data", ImportOptions(env));
+    UsageDbImportOptions options = ImportOptions(env);
+    options.trouble_wait_ms = 1000;  // for what the crashed machine will never give
+    auto report = ImportUsageDb("src", "data", options);
     if (!disk->crashed()) break;
     disk->Restart(operation % 2 == 0 ? CrashKind::kKill : CrashKind::kPowerCut, operation);
     const auto again = Import("src", ImportOptions(env));
@@ -341,7 +343,7 @@ TEST_F(UsageDbMove, ADiskThatGivesNoLogFileEndsItAndItIsFinishedByRunningItAgain
     FaultFs faults(*disk);
     EnvOver env(faults);
     UsageDbImportOptions options = ImportOptions(env);
-    options.log_wait_ms = 20;
+    options.trouble_wait_ms = 20;
     faults.Set(Fault{FaultOp::kCreate, file, true, EIO, false, "data/wal"});
     const auto report = ImportUsageDb("src", "data", options);
     if (faults.fired() == 0) break;
@@ -352,6 +354,30 @@ TEST_F(UsageDbMove, ADiskThatGivesNoLogFileEndsItAndItIsFinishedByRunningItAgain
     ASSERT_EQ(again.accepted + again.already_there, 300u);
   }
   EXPECT_GT(ended, 0u);
+}
+
+TEST_F(UsageDbMove, ASidecarThatIsNotRebuiltEndsItAndItIsFinishedByRunningItAgain) {
+  CopyIn(fs_, kData + "tail", "src");
+  UsageDbImportOptions options = ImportOptions();
+  options.open.compaction_fan_in = 0;
+  EXPECT_EQ(Import("src", options).accepted, 300u);
+  const auto names = fs_.List("data/segments");
+  ASSERT_TRUE(names.ok());
+  for (const std::string& name : *names) {
+    if (!name.ends_with(".idx")) continue;
+    ASSERT_TRUE(fs_.Remove("data/segments/" + name).ok());
+  }
+  FaultFs faults(fs_);
+  EnvOver env(faults);
+  options.open.env = &env;
+  options.trouble_wait_ms = 20;
+  faults.Set(Fault{FaultOp::kCreate, 0, true, EIO, false, ".idx"});
+  const auto report = ImportUsageDb("src", "data", options);
+  EXPECT_EQ(report.status().code(), StatusCode::kIoError) << report.status().ToString();
+  faults.Set(std::nullopt);
+  const auto again = Import("src", options);
+  EXPECT_TRUE(again.status.ok()) << again.status.ToString();
+  EXPECT_EQ(again.already_there, 300u);
 }
 
 TEST_F(UsageDbMove, OfEachEventTheFirstCopyCountsAndOthersAreQuarantined) {

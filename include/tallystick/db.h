@@ -107,6 +107,7 @@ struct DbStatus {
   uint64_t sidecars_rebuilt = 0;
   uint64_t sidecars_unknown = 0;  // now: ingest is refused until they are rebuilt
   uint64_t sidecar_write_failures = 0;
+  Status sidecar_rebuild;     // ok, or why the last one could not be rebuilt; it is tried again
   uint64_t rollups = 0;       // segments with one
   uint64_t rollup_lines = 0;  // 0 where they would save little
   uint64_t rollup_bytes = 0;

@@ -33,8 +33,9 @@ struct UsageDbImportOptions {
   // Ids that are in memory at once (about 48 bytes each). A source with more is read once more for
   // each further share.
   uint64_t keys_per_pass = 16 << 20;  // >= 1
-  // So long a disk is waited for that gives no log file; then the import ends, and can be resumed.
-  uint32_t log_wait_ms = 60'000;
+  // So long a disk is waited for that gives no log file or no sidecar, or lets no merge succeed;
+  // then the import ends, and can be resumed.
+  uint32_t trouble_wait_ms = 60'000;
   OnUsageDbProgress progress;
 };
 

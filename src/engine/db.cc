@@ -563,6 +563,7 @@ DbStatus Db::Impl::GetStatus() const {
   const SidecarKeeper::Readings sidecars = sidecars_->Read();
   status.sidecars_corrupt += sidecars.corrupt;
   status.sidecars_rebuilt = sidecars.rebuilt;
+  status.sidecar_rebuild = sidecars.status;
   status.rollups_corrupt += sidecars.rollups_corrupt;
   status.rollups_rebuilt = sidecars.rollups_rebuilt;
   status.scrub = scrubber_->Read();

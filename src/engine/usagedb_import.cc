@@ -64,7 +64,7 @@ class Importer {
   }
 
   Status SendAll(bool first_copies) {
-    UsageDbSender sender(db_, env_.clock(), options_.batch_events, options_.log_wait_ms,
+    UsageDbSender sender(db_, env_.clock(), options_.batch_events, options_.trouble_wait_ms,
                          [this](const UsageDbSender::Outcome& outcome) { Take(outcome); });
     uint64_t ordinal = 0;
     uint64_t end = 0;  // of the file

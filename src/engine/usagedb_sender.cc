@@ -8,12 +8,12 @@
 
 namespace tallystick {
 
-UsageDbSender::UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, uint32_t log_wait_ms,
+UsageDbSender::UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, uint32_t trouble_wait_ms,
                              OnOutcome on_outcome)
     : db_(db),
       clock_(clock),
       batch_events_(batch_events),
-      log_wait_us_(int64_t{log_wait_ms} * 1000),
+      trouble_wait_us_(int64_t{trouble_wait_ms} * 1000),
       on_outcome_(std::move(on_outcome)),
       batch_(db.NewBatch()) {}
 
@@ -71,18 +71,34 @@ Status UsageDbSender::TakeAnswer() {
   return Status::Ok();
 }
 
+// Why what would end the refusal fails; ok while nothing is known to.
+Status UsageDbSender::TroubleBehind(const Status& refusal) const {
+  const std::string_view reason = refusal.reason();
+  if (reason == "log_unavailable") return refusal;
+  const DbStatus status = db_.GetStatus();
+  if (reason == "dedupe_rebuilding" || reason == "memory_full") return status.sidecar_rebuild;
+  if (reason == "compaction_behind") return status.compaction;
+  return Status::Ok();
+}
+
 // What passes by itself is waited for; what does not ends the import.
 Status UsageDbSender::SendAgain(uint64_t number, const Status& refusal) {
   const auto passes = [](const Status& status) {
     return status.code() == StatusCode::kUnavailable && status.reason() != "log_poisoned";
   };
   Status state = refusal;
-  const int64_t no_log_until = clock_.MonotonicMicros() + log_wait_us_;
+  int64_t last_well_us = clock_.MonotonicMicros();
   while (passes(state)) {
-    if (state.reason() == "log_unavailable" && clock_.MonotonicMicros() > no_log_until) break;
     const Status flush = db_.GetStatus().flush;
     if (!flush.ok()) {
       state = flush;
+      break;
+    }
+    const Status trouble = TroubleBehind(state);
+    const int64_t now_us = clock_.MonotonicMicros();
+    if (trouble.ok()) last_well_us = now_us;
+    if (now_us - last_well_us > trouble_wait_us_) {
+      state = trouble;
       break;
     }
     clock_.SleepMicros(kPauseMicros);

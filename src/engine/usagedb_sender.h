@@ -1,6 +1,6 @@
 // UsageDbSender: sends events to a database in batches, several of them in flight, and hands every
-// outcome back in the caller's thread. What the database refuses for now is sent again; but a disk
-// that gives no log file is waited for `log_wait_ms` at most.
+// outcome back in the caller's thread. What the database refuses for now is sent again; but where
+// what it waits for fails, over and over, that is waited for `trouble_wait_ms` at most.
 //
 // Events in flight must not depend on each other's order: batches may be committed in another one.
 //
@@ -35,7 +35,7 @@ class UsageDbSender {
   };
   using OnOutcome = std::function<void(const Outcome&)>;
 
-  UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, uint32_t log_wait_ms,
+  UsageDbSender(Db& db, Clock& clock, uint32_t batch_events, uint32_t trouble_wait_ms,
                 OnOutcome on_outcome);
   ~UsageDbSender();  // waits for what is in flight
 
@@ -61,11 +61,12 @@ class UsageDbSender {
   void SendBatch(uint64_t number, const Batch& batch);
   Status TakeAnswer();
   Status SendAgain(uint64_t number, const Status& refusal);
+  Status TroubleBehind(const Status& refusal) const;
 
   Db& db_;
   Clock& clock_;
   const uint32_t batch_events_;
-  const int64_t log_wait_us_;
+  const int64_t trouble_wait_us_;
   const OnOutcome on_outcome_;
   Batch batch_;
   std::vector<Row> rows_;

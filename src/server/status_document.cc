@@ -125,11 +125,16 @@ std::string StatusDocument(const DbStatus& db, const Status& ready, int64_t upti
                            {"damaged", db.segments_damaged},
                            {"file_bytes", db.segment_file_bytes},
                            {"rows", db.segment_rows}};
-  out["sidecars"] =
-      object{{"corrupt", db.sidecars_corrupt},      {"filter_bytes", db.filter_bytes},
-             {"filters_loaded", db.filters_loaded}, {"hit", db.sidecars_hit},
-             {"missing", db.sidecars_missing},      {"rebuilt", db.sidecars_rebuilt},
-             {"unknown", db.sidecars_unknown},      {"write_failures", db.sidecar_write_failures}};
+  object sidecars{{"corrupt", db.sidecars_corrupt},
+                  {"filter_bytes", db.filter_bytes},
+                  {"filters_loaded", db.filters_loaded},
+                  {"hit", db.sidecars_hit},
+                  {"missing", db.sidecars_missing}};
+  if (!db.sidecar_rebuild.ok()) sidecars["reason"] = db.sidecar_rebuild.reason();
+  sidecars["rebuilt"] = db.sidecars_rebuilt;
+  sidecars["unknown"] = db.sidecars_unknown;
+  sidecars["write_failures"] = db.sidecar_write_failures;
+  out["sidecars"] = sidecars;
   out["state"] = serving ? "serving" : "read_only";
   out["uptime_s"] = uptime_s;
   out["version"] = Version();

@@ -176,6 +176,30 @@ TEST(FlushFaultsTest, TheReasonOfARefusalIsTheOneOfNow) {
   EXPECT_TRUE(rig.machine.db().Ready().ok());
 }
 
+// What a rebuild meets is what has to be done about it.
+TEST(SidecarRebuildTest, WithoutRoomForItEventsAreRefusedForThat) {
+  Rig rig;
+  rig.Open();
+  rig.Ingest(0, 5);
+  ASSERT_TRUE(rig.machine.Close().ok());
+  ASSERT_TRUE(rig.machine.fs().Remove(rig.Files(".idx")[0]).ok());
+  ASSERT_TRUE(rig.machine.fs().SyncDir(Rig::kSegments).ok());
+  for (const int error : {EIO, ENOSPC}) {
+    rig.faults->Set(Failing(FaultOp::kCreate, ".idx", true, error));
+    if (error == EIO) rig.Open();
+    for (int i = 0; i < 3; ++i) rig.Pass(60);
+    const std::string_view reason = error == EIO ? "dedupe_rebuilding" : "no_space";
+    EXPECT_EQ(rig.machine.db().Ready().reason(), reason);
+    EXPECT_EQ(rig.machine.Ingest({SmallEvent(7, 0, 1)}).status().reason(), reason);
+    EXPECT_FALSE(rig.status().sidecar_rebuild.ok());
+  }
+  rig.faults->Set(std::nullopt);
+  rig.Pass(60);
+  EXPECT_TRUE(rig.machine.db().Ready().ok());
+  EXPECT_TRUE(rig.status().sidecar_rebuild.ok());
+  rig.ExpectWhole();
+}
+
 // A large segment's sidecar is rebuilt part by part: the file is the same, and of a rebuild that
 // was given up nothing is left.
 TEST(SidecarRebuildTest, InPartsItIsTheSameFile) {

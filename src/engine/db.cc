@@ -244,7 +244,8 @@ Status Db::Impl::Open() {
       *versions_, *committer_,
       [this](const LiveSegment& segment, const SidecarReader* sidecar, const Status& status) {
         sidecars_->ReportBad(segment, sidecar, status);
-      });
+      },
+      [this](const LiveSegment& segment) { return sidecars_->Rebuilding(segment); });
   scrubber_ = std::make_unique<Scrubber>(WhatToScrub());
   backups_ = std::make_unique<Backups>(env_, layout_, options_, identity_, *manifests_, *versions_,
                                        *keeper_, *committer_, governor_);
@@ -438,9 +439,7 @@ Status Db::Impl::Ready() const {
   const auto version = versions_->Current();
   for (const auto& segment : version->segments) {
     if (segment->sidecar() == nullptr && segment->listed().last_lsn <= committer_->dropped_lsn()) {
-      return Status::Unavailable(
-          "dedupe_rebuilding",
-          fmt::format("the keys of segment {} are being rebuilt", segment->listed().number.value));
+      return sidecars_->Rebuilding(*segment);
     }
   }
   return RunsLimit();

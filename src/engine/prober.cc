@@ -3,8 +3,6 @@
 //  2. A conflict's own key is looked up in the same segments as the event's.
 #include "engine/prober.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <optional>
 
@@ -17,8 +15,9 @@ namespace tallystick {
 // One look at the segments of one version.
 class Prober::Pass {
  public:
-  Pass(std::shared_ptr<const DataVersion> version, Lsn dropped, const BatchBuilder& batch)
-      : version_(std::move(version)), dropped_(dropped), batch_(batch) {}
+  Pass(std::shared_ptr<const DataVersion> version, Lsn dropped, const Rebuilding& rebuilding,
+       const BatchBuilder& batch)
+      : version_(std::move(version)), dropped_(dropped), rebuilding_(rebuilding), batch_(batch) {}
 
   struct Bad {
     const LiveSegment* segment;
@@ -67,11 +66,7 @@ class Prober::Pass {
       auto sidecar = segment->sidecar();
       if (sidecar == nullptr) {
         if (segment->listed().last_lsn > dropped_) break;
-        return Status::Unavailable(
-            "dedupe_rebuilding",
-            fmt::format("the keys of segment {} are being rebuilt; until then no event can be "
-                        "called new",
-                        segment->listed().number.value));
+        return rebuilding_(*segment);
       }
       result_.covered = segment->listed().last_lsn;
       asked_.push_back({segment.get(), std::move(sidecar)});
@@ -138,6 +133,7 @@ class Prober::Pass {
 
   const std::shared_ptr<const DataVersion> version_;
   const Lsn dropped_;
+  const Rebuilding& rebuilding_;
   const BatchBuilder& batch_;
   ProbeResult result_;
   std::vector<Asked> asked_;
@@ -160,7 +156,7 @@ void Prober::Start(Request request, bool may_block) {
   }
   // Dropped first: a table that is dropped later makes the committer send the request back.
   const Lsn dropped = committer_.dropped_lsn();
-  Pass pass(versions_.Current(), dropped, batch);
+  Pass pass(versions_.Current(), dropped, rebuilding_, batch);
   auto probe = pass.Run(request.options, /*may_read=*/false);
   if (!probe.ok()) return committer_.Refuse(std::move(request), probe.status());
   if (!probe->has_value()) return Queue(std::move(request));
@@ -180,7 +176,7 @@ void Prober::Queue(Request request) {
 Result<ProbeResult> Prober::Probe(const BatchBuilder& batch, const IngestOptions& options) {
   while (true) {
     const Lsn dropped = committer_.dropped_lsn();
-    Pass pass(versions_.Current(), dropped, batch);
+    Pass pass(versions_.Current(), dropped, rebuilding_, batch);
     auto probe = pass.Run(options, /*may_read=*/true);
     if (probe.ok()) return **std::move(probe);
     if (!pass.bad().has_value()) return probe.status();

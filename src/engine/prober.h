@@ -27,8 +27,15 @@ class Prober {
   // Called when a segment's sidecar turned out not to be readable; takes it out of use.
   using OnBadSidecar = std::function<void(const LiveSegment&, const SidecarReader*, const Status&)>;
 
-  Prober(VersionStore& versions, Committer& committer, OnBadSidecar on_bad_sidecar)
-      : versions_(versions), committer_(committer), on_bad_sidecar_(std::move(on_bad_sidecar)) {}
+  // What a request is refused with while a segment has no sidecar.
+  using Rebuilding = std::function<Status(const LiveSegment&)>;
+
+  Prober(VersionStore& versions, Committer& committer, OnBadSidecar on_bad_sidecar,
+         Rebuilding rebuilding)
+      : versions_(versions),
+        committer_(committer),
+        on_bad_sidecar_(std::move(on_bad_sidecar)),
+        rebuilding_(std::move(rebuilding)) {}
 
   // Probes an admitted request, and passes it to the committer or refuses it. `may_block` false: a
   // request that needs pages is left to the tasks.
@@ -36,7 +43,7 @@ class Prober {
   // Leaves an admitted request to the tasks.
   void Queue(Request request);
 
-  // The segments' part of the verdict on a batch now. kUnavailable `dedupe_rebuilding`.
+  // The segments' part of the verdict on a batch now.
   Result<ProbeResult> Probe(const BatchBuilder& batch, const IngestOptions& options);
 
   StepResult Step();
@@ -49,6 +56,7 @@ class Prober {
   VersionStore& versions_;
   Committer& committer_;
   const OnBadSidecar on_bad_sidecar_;
+  const Rebuilding rebuilding_;
   std::function<void()> wake_;
   mutable Mutex mutex_;
   std::deque<Request> queue_ GUARDED_BY(mutex_);

@@ -65,6 +65,15 @@ void SidecarKeeper::ReportBad(const LiveSegment& segment, const SidecarReader* s
   Wake();
 }
 
+Status SidecarKeeper::Rebuilding(const LiveSegment& segment) const {
+  Status status = Read().status;
+  if (status.code() == StatusCode::kNoSpace) return status;
+  return Status::Unavailable("dedupe_rebuilding",
+                             fmt::format("the keys of segment {} are being rebuilt; until then no "
+                                         "event can be called new",
+                                         segment.listed().number.value));
+}
+
 void SidecarKeeper::ReportBadRollup(const Status& status) {
   {
     MutexLock lock(mutex_);

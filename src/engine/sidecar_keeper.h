@@ -58,6 +58,10 @@ class SidecarKeeper {
   // Takes a sidecar that did not verify out of use; it is rebuilt.
   void ReportBad(const LiveSegment& segment, const SidecarReader* sidecar, const Status& status);
 
+  // What events are refused with while the keys of this segment are not known: kUnavailable
+  // `dedupe_rebuilding`, or kNoSpace where rebuilding them found none.
+  Status Rebuilding(const LiveSegment& segment) const;
+
   // A rollup that could not be read was taken out of use; it is rebuilt.
   void ReportBadRollup(const Status& status);
 

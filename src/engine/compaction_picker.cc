@@ -16,6 +16,10 @@ constexpr uint64_t kSmallestTierOfMemtable = 8;
 // So much the tables of the largest merge may take; in smaller ones they have what its maps do not.
 constexpr uint64_t kTableMemoryMin = 64ull << 20;
 
+// A merge interrupts one that is this many times as large, where all that are begun need no more
+// memory than one may and this part of it.
+constexpr uint64_t kInterruptFactor = 4;
+
 uint64_t MapMemory(uint64_t rows) { return rows * 3 / 4; }
 
 double TierOf(const SegmentRun& run, const CompactionLimits& limits) {
@@ -99,6 +103,12 @@ std::vector<SegmentRun> RunsOf(const SegmentList& segments) {
 
 uint64_t MergeMemory(const SegmentRun& run) { return MapMemory(run.rows) + 4 * run.table_bytes; }
 
+uint64_t MergeMemory(std::span<const SegmentRun> runs) {
+  uint64_t bytes = 0;
+  for (const SegmentRun& run : runs) bytes += MergeMemory(run);
+  return bytes;
+}
+
 CompactionLimits LimitsOf(const OpenOptions& options) {
   return {.fan_in = options.compaction_fan_in,
           .rows_max = options.compaction_rows_max,
@@ -122,6 +132,12 @@ std::optional<CompactionPlan> PickAny(std::span<const SegmentRun> runs,
     best = plan;
   }
   return best;
+}
+
+bool MayInterrupt(uint64_t rows, uint64_t rows_under_way, uint64_t memory,
+                  const CompactionLimits& limits) {
+  return rows <= rows_under_way / kInterruptFactor &&
+         memory <= limits.memory_bytes_max + limits.memory_bytes_max / kInterruptFactor;
 }
 
 uint32_t MergeableRuns(std::span<const SegmentRun> runs, const CompactionLimits& limits) {

@@ -38,6 +38,7 @@ CompactionLimits LimitsOf(const OpenOptions& options);
 // About what a run adds to the memory of a merge, beside row groups: six bits a row for the maps of
 // row numbers, and its tables, unpacked, with those of the output and the codes between them.
 uint64_t MergeMemory(const SegmentRun& run);
+uint64_t MergeMemory(std::span<const SegmentRun> runs);
 
 // Runs [begin, end) are to be merged.
 struct CompactionPlan {
@@ -54,6 +55,11 @@ std::optional<CompactionPlan> PickCompaction(std::span<const SegmentRun> runs,
 // be.
 std::optional<CompactionPlan> PickAny(std::span<const SegmentRun> runs,
                                       const CompactionLimits& limits);
+
+// Whether a merge may begin while a larger one is under way, which goes on after it. `memory`: of
+// all that would be begun then.
+bool MayInterrupt(uint64_t rows, uint64_t rows_under_way, uint64_t memory,
+                  const CompactionLimits& limits);
 
 // How many runs a merge could still take away or make larger: what back-pressure goes by. Those at
 // the limits do not count.

@@ -66,6 +66,16 @@ TEST(CompactionPicker, CountsTheRunsThatMergingHasNotDoneWith) {
   EXPECT_EQ(MergeableRuns(runs, Limits()), 0u);
 }
 
+TEST(CompactionPicker, MuchSmallerMergesInterruptWhileMemoryLasts) {
+  EXPECT_TRUE(MayInterrupt(2'400'000, 9'600'000, 10'000'000, Limits()));
+  EXPECT_FALSE(MayInterrupt(2'400'000, 9'599'999, 10'000'000, Limits()));
+  EXPECT_TRUE(MayInterrupt(1, 100, 320'000'000, Limits()));
+  EXPECT_FALSE(MayInterrupt(1, 100, 320'000'001, Limits()));
+  // The largest merge, and three that interrupt one another.
+  const auto runs = Runs({256'000'000, 64'000'000, 16'000'000, 4'000'000});
+  EXPECT_TRUE(MayInterrupt(4'000'000, 16'000'000, MergeMemory(runs), Limits()));
+}
+
 TEST(CompactionPicker, AnyTakesWhatFits) {
   EXPECT_FALSE(PickAny(Runs({5}), Limits()).has_value());
   EXPECT_EQ(PickAny(Runs({250'000'000, 5}), Limits()), (CompactionPlan{0, 2, 250'000'005}));

@@ -31,8 +31,6 @@ constexpr uint32_t kSliceGroups = 16;       // row groups of a step
 constexpr uint64_t kSliceKeys = 131'072;    // of a step
 constexpr uint64_t kSlicePages = 1024;      // of a step
 constexpr uint64_t kSampleKeys = 16;
-// A merge interrupts one that is this many times as large.
-constexpr uint64_t kInterruptFactor = 4;
 constexpr size_t kJobsMax = 4;
 constexpr uint32_t kDisagreementsMax = 3;
 
@@ -136,10 +134,10 @@ std::optional<CompactionPlan> Compactor::PickNext(const DataVersion& version) co
   if ((full() || many) && jobs_.empty() && (!plan.has_value() || !CheckRoom(version, *plan).ok())) {
     plan = PickAny(runs, limits);
   }
-  if (plan.has_value() && !jobs_.empty() && plan->rows > jobs_.back()->rows / kInterruptFactor) {
-    return std::nullopt;
-  }
-  return plan;
+  if (!plan.has_value() || jobs_.empty()) return plan;
+  uint64_t memory = MergeMemory(std::span(runs).subspan(plan->begin, plan->end - plan->begin));
+  for (const auto& job : jobs_) memory += MergeMemory(RunsOf(job->inputs));
+  return MayInterrupt(plan->rows, jobs_.back()->rows, memory, limits) ? plan : std::nullopt;
 }
 
 // A merge that fills the disk would stop ingest until it has failed, and again at its next attempt.

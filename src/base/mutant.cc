@@ -11,7 +11,7 @@
 namespace tallystick {
 namespace {
 
-constexpr std::array<std::string_view, 43> kNames = {
+constexpr std::array<std::string_view, 44> kNames = {
     "ack_before_sync",          // the group is answered and published before its frame is written
     "sync_skipped",             // an append never syncs
     "short_write_ignored",      // a short write counts as a whole one

@@ -34,6 +34,12 @@ constexpr uint64_t kSampleKeys = 16;
 constexpr size_t kJobsMax = 4;
 constexpr uint32_t kDisagreementsMax = 3;
 
+uint64_t FileBytesOf(std::span<const SegmentList::value_type> segments) {
+  uint64_t bytes = 0;
+  for (const auto& segment : segments) bytes += segment->file_bytes();
+  return bytes;
+}
+
 }  // namespace
 
 struct Compactor::Job {
@@ -56,11 +62,6 @@ struct Compactor::Job {
   uint64_t bytes = 0;                 // written so far
   bool sidecar_failed = false;
 
-  uint64_t FileBytes() const {  // of the inputs
-    uint64_t bytes = 0;
-    for (const auto& input : inputs) bytes += input->file_bytes();
-    return bytes;
-  }
   bool Has(const LiveSegment* segment) const {
     return std::ranges::any_of(inputs, [&](const auto& input) { return input.get() == segment; });
   }
@@ -142,10 +143,10 @@ std::optional<CompactionPlan> Compactor::PickNext(const DataVersion& version) co
 
 // A merge that fills the disk would stop ingest until it has failed, and again at its next attempt.
 Status Compactor::CheckRoom(const DataVersion& version, const CompactionPlan& plan) const {
-  uint64_t needed = 0;
-  for (size_t i = plan.begin; i < plan.end; ++i) needed += version.segments[i]->file_bytes();
+  uint64_t needed =
+      FileBytesOf(std::span(version.segments).subspan(plan.begin, plan.end - plan.begin));
   for (const auto& job : jobs_) {  // what is promised to those that are interrupted
-    const uint64_t bytes = job->FileBytes();
+    const uint64_t bytes = FileBytesOf(job->inputs);
     needed += bytes - std::min(bytes, job->bytes);
   }
   needed += std::min(needed, 2 * options_.wal_file_bytes);  // the log goes on meanwhile

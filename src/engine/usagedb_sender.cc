@@ -72,10 +72,9 @@ Status UsageDbSender::TakeAnswer() {
 }
 
 // Why what would end the refusal fails; ok while nothing is known to.
-Status UsageDbSender::TroubleBehind(const Status& refusal) const {
+Status UsageDbSender::TroubleBehind(const Status& refusal, const DbStatus& status) {
   const std::string_view reason = refusal.reason();
   if (reason == "log_unavailable") return refusal;
-  const DbStatus status = db_.GetStatus();
   if (reason == "dedupe_rebuilding" || reason == "memory_full") return status.sidecar_rebuild;
   if (reason == "compaction_behind") return status.compaction;
   return Status::Ok();
@@ -89,12 +88,12 @@ Status UsageDbSender::SendAgain(uint64_t number, const Status& refusal) {
   Status state = refusal;
   int64_t last_well_us = clock_.MonotonicMicros();
   while (passes(state)) {
-    const Status flush = db_.GetStatus().flush;
-    if (!flush.ok()) {
-      state = flush;
+    const DbStatus status = db_.GetStatus();
+    if (!status.flush.ok()) {
+      state = status.flush;
       break;
     }
-    const Status trouble = TroubleBehind(state);
+    const Status trouble = TroubleBehind(state, status);
     const int64_t now_us = clock_.MonotonicMicros();
     if (trouble.ok()) last_well_us = now_us;
     if (now_us - last_well_us > trouble_wait_us_) {

@@ -61,7 +61,7 @@ class UsageDbSender {
   void SendBatch(uint64_t number, const Batch& batch);
   Status TakeAnswer();
   Status SendAgain(uint64_t number, const Status& refusal);
-  Status TroubleBehind(const Status& refusal) const;
+  static Status TroubleBehind(const Status& refusal, const DbStatus& status);
 
   Db& db_;
   Clock& clock_;

@@ -10,10 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "dedupe/sidecar_reader.h"
-#include "dedupe/sidecar_writer.h"
-#include "engine/sidecar_rebuild.h"
-#include "segment/segment_reader.h"
+#include "testing/forged_sidecar.h"
 #include "testing/pass_through_fs.h"
 #include "testing/rig.h"
 #include "testing/tried.h"
@@ -304,21 +301,7 @@ TEST_F(CompactionTest, ASidecarFoundBadWhileItIsMergedIsNotMerged) {
     next_id_ = 0;
     Rig rig(Options(0), seed);
     MakeSegments(rig, 3, 100);
-    const std::string path = rig.Files(".idx")[seed % 3];
-    BlockCache cache(1 << 20);
-    FileSystem& fs = rig.machine.fs();
-    const auto binding = SidecarReader::ReadBinding(fs, path);
-    ASSERT_TRUE(binding.ok());
-    const auto rows = SegmentReader::Open(
-        fs, rig.Files(".seg")[seed % 3],
-        {binding->database_id, binding->number, binding->footer_checksum}, cache);
-    ASSERT_TRUE(rows.ok());
-    auto entries = KeysOfSegment(**rows, IdentityScope::kGlobal);
-    ASSERT_TRUE(entries.ok());
-    (*entries)[7].key.bytes[9] ^= 1;
-    ASSERT_TRUE(fs.Remove(path).ok());
-    ASSERT_TRUE(WriteSidecar(fs, path, *binding, *std::move(entries), nullptr).ok());
-    ASSERT_TRUE(fs.SyncDir(Rig::kSegments).ok());
+    ForgeSidecar(rig, seed % 3, [](auto& entries) { entries[7].key.bytes[9] ^= 1; });
     OpenOptions options = Options(3);
     options.segment_group_rows = 1 + static_cast<uint32_t>(seed % 8);
     options.background_bytes_per_second = 0;  // so that the scrub never pauses

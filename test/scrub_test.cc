@@ -10,9 +10,8 @@
 #include <vector>
 
 #include "base/coding.h"
-#include "dedupe/sidecar_writer.h"
-#include "engine/sidecar_rebuild.h"
 #include "rollup/whole_rollup_fixture.h"
+#include "testing/forged_sidecar.h"
 #include "testing/rig.h"
 #include "testing/scenario.h"
 #include "testing/tried.h"
@@ -191,27 +190,22 @@ TEST(ScrubTest, ASidecarAndARollupOfOtherRowsAreFound) {
     rig.faults->Set(std::nullopt);
     ASSERT_TRUE(rig.machine.Close().ok());
     const std::string path = rig.Files(kind)[1];
-    const std::string rows_path = rig.Files(".seg")[1];
-    BlockCache cache(1 << 20);
-    FileSystem& fs = rig.machine.fs();
-    const auto binding = SidecarReader::ReadBinding(fs, rig.Files(".idx")[1]);
-    ASSERT_TRUE(binding.ok());
-    const auto rows = SegmentReader::Open(
-        fs, rows_path, {binding->database_id, binding->number, binding->footer_checksum}, cache);
-    ASSERT_TRUE(rows.ok());
-    ASSERT_TRUE(fs.Remove(path).ok());
     if (kind == ".idx") {
-      auto entries = KeysOfSegment(**rows, IdentityScope::kGlobal);
-      ASSERT_TRUE(entries.ok());
-      std::swap((*entries)[0].payload_hash, (*entries)[1].payload_hash);
-      ASSERT_TRUE(WriteSidecar(fs, path, *binding, *std::move(entries), nullptr).ok());
+      ForgeSidecar(rig, 1, [](auto& entries) {
+        std::swap(entries[0].payload_hash, entries[1].payload_hash);
+      });
     } else {
+      BlockCache cache(1 << 20);
+      FileSystem& fs = rig.machine.fs();
+      const auto rows = OpenRows(rig, 1, cache);
+      ASSERT_TRUE(rows.ok());
+      ASSERT_TRUE(fs.Remove(path).ok());
       auto rollup = BuildRollup(**rows, 1);
       ASSERT_TRUE(rollup.ok() && !rollup->lines.empty());
       rollup->lines[0].sum.Add(Quantity{1, 0});
       ASSERT_TRUE(WriteRollup(fs, path, (*rows)->info(), *rollup, nullptr).ok());
+      ASSERT_TRUE(fs.SyncDir(Rig::kSegments).ok());
     }
-    ASSERT_TRUE(fs.SyncDir(Rig::kSegments).ok());
     rig.Open();
     const auto findings = ScrubNow(rig);
     ASSERT_EQ(findings.size(), 1u) << Text(findings);

@@ -18,6 +18,12 @@ std::vector<SegmentRun> Runs(const std::vector<uint64_t>& rows) {
   return runs;
 }
 
+void Merge(std::vector<SegmentRun>& runs, const CompactionPlan& plan) {
+  runs[plan.begin].rows = plan.rows;
+  runs.erase(runs.begin() + static_cast<ptrdiff_t>(plan.begin) + 1,
+             runs.begin() + static_cast<ptrdiff_t>(plan.end));
+}
+
 TEST(CompactionPicker, WaitsForAFullTier) {
   EXPECT_FALSE(PickCompaction({}, Limits()).has_value());
   EXPECT_FALSE(PickCompaction(Runs(std::vector<uint64_t>(7, 300'000)), Limits()).has_value());
@@ -90,11 +96,7 @@ TEST(CompactionPicker, MergesSegmentsOfManyAccounts) {
   std::vector<SegmentRun> runs;
   for (int flush = 0; flush < 2'000; ++flush) {
     runs.push_back({.rows = 300'000, .table_bytes = 10'000'000});
-    while (const auto plan = PickCompaction(runs, limits)) {
-      runs[plan->begin].rows = plan->rows;
-      runs.erase(runs.begin() + static_cast<ptrdiff_t>(plan->begin) + 1,
-                 runs.begin() + static_cast<ptrdiff_t>(plan->end));
-    }
+    while (const auto plan = PickCompaction(runs, limits)) Merge(runs, *plan);
   }
   EXPECT_LE(runs.size(), 40u);
 }
@@ -120,9 +122,7 @@ TEST(CompactionPicker, KeepsRunsAndWritesFew) {
         ASSERT_GE(plan->end - plan->begin, 2u);
         ASSERT_LE(plan->rows, Limits().rows_max);
         merged += plan->rows;
-        runs[plan->begin].rows = plan->rows;
-        runs.erase(runs.begin() + static_cast<ptrdiff_t>(plan->begin) + 1,
-                   runs.begin() + static_cast<ptrdiff_t>(plan->end));
+        Merge(runs, *plan);
       }
       most = std::max(most, MergeableRuns(runs, limits));
     }

@@ -104,6 +104,7 @@ TEST(Threads, ReadersNeverSeeHalfABatchNorATotalThatIsNotTheSumOfItsRows) {
   while (reads == 0 && !testing::Test::HasFailure()) std::this_thread::yield();
   stop = true;
   for (size_t r = kWriters; r < threads.size(); ++r) threads[r].join();
+  EXPECT_GT(reads, 0);
   EXPECT_EQ(db.VisibleLsn().value, static_cast<uint64_t>(kWriters * kBatches * kEventsPerBatch));
   EXPECT_TRUE(db.Close().ok());
   auto reopened = Db::Open(dir.path() + "/data", SmallLogs());
@@ -153,8 +154,10 @@ TEST(Threads, ScrubsAndBackupsGoOnBesideFlushesAndMerges) {
   stop = true;
   for (size_t t = kWriters; t < threads.size(); ++t) threads[t].join();
   const DbStatus status = db.GetStatus();
+  EXPECT_GT(status.scrub.passes, 1u);
   EXPECT_EQ(status.scrub.faults, 0u);
   EXPECT_GT(status.compactions, 0u);
+  EXPECT_GT(backups, 0);
   EXPECT_TRUE(db.Close().ok());
   auto report = VerifyBackup(dir.path() + "/backup", nullptr, {});
   EXPECT_TRUE(report.ok()) << report.status().ToString();

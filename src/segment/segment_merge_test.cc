@@ -173,9 +173,12 @@ TEST(SegmentMerge, MakesTheRowsOfAllInputsInOrder) {
 TEST(SegmentMerge, MakesTheSameBytesAsOneWrite) {
   uint64_t seed = 1;
   for (const RowShape& shape : Shapes()) {
-    for (const uint64_t set_bytes_max : {kSegmentDimensionSetBytesMax, uint64_t{300}}) {
+    for (const auto& [sets_max, set_bytes_max] :
+         {std::pair(kSegmentDimensionSetsMax, kSegmentDimensionSetBytesMax),
+          std::pair(8u, kSegmentDimensionSetBytesMax),
+          std::pair(kSegmentDimensionSetsMax, uint64_t{300})}) {
       SCOPED_TRACE(testing::Message() << "seed " << ++seed);
-      SegmentSpec spec = Spec(32);
+      SegmentSpec spec = Spec(32, sets_max);
       spec.dimension_set_bytes_max = set_bytes_max;
       Merge merge(spec, 700, shape, seed);
       // Cut where a frame begins.
